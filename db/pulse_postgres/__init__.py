@@ -1,0 +1,1 @@
+"""Everything that is SQL: migrations, login roles, and one store per module."""

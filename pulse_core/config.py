@@ -1,0 +1,204 @@
+"""What an operator writes down: ``pulse.toml`` and ``PULSE_*`` (environment wins). Read once, at start.
+
+What can change while the platform runs is in :mod:`pulse_core.settings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pulse_core.errors import ConfigError
+
+DEFAULT_PLUGINS = ("http", "mqtt", "heartbeat", "webhook", "postgres")
+DEV_ADMIN_KEY = "dev-admin-key"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Listen(_Section):
+    """An address to listen on."""
+
+    host: str = "127.0.0.1"
+    """Loopback unless you say otherwise: put a TLS proxy or a firewall in front before you open it."""
+    port: int = Field(ge=0, le=65535)
+    """0 takes any free port."""
+
+
+class PipelineConfig(_Section):
+    """The data path."""
+
+    lanes: int = Field(4, ge=1, le=64)
+    """Database connections that commit side by side."""
+    batch_messages: int = Field(2000, ge=1, le=20_000)
+    """At most this many messages and wake-ups in one commit."""
+    idle_wait_ms: float = Field(5.0, ge=0, le=1000)
+    """How long an idle lane waits for a batch to fill."""
+    max_undecided_messages: int = Field(20_000, ge=1)
+    """Beyond this many unanswered messages, sources stop reading."""
+    max_undecided_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+    """Beyond this many unanswered payload bytes, sources stop reading."""
+
+
+class DeliveryConfig(_Section):
+    """The delivery engine."""
+
+    attempt_timeout_s: float = Field(15.0, gt=0, le=300)
+    """One attempt, connect to answer."""
+    per_endpoint: int = Field(10, ge=1, le=1000)
+    """Attempts at one endpoint at the same time."""
+    workers: int = Field(200, ge=1, le=10_000)
+    """Attempts at the same time in this process."""
+    lease_s: float = Field(30.0, ge=5, le=600)
+    """After this, another process takes up what a dead one had claimed."""
+
+
+class OutboundConfig(_Section):
+    """The guard in front of every connection that a tenant or a plugin causes."""
+
+    allow: tuple[str, ...] = ()
+    """Networks that may be called although they are not public, as ``10.1.0.0/16``."""
+
+
+class PluginsConfig(BaseModel):
+    """``[plugins]``: which are enabled; ``[plugins.<name>]`` holds each one's own table."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    enabled: tuple[str, ...] = DEFAULT_PLUGINS
+    """Entry-point names in the group ``pulse.plugins``. A plugin not named here is never imported."""
+
+    def table(self, name: str) -> dict[str, Any]:
+        """What stands under ``[plugins.<name>]``."""
+        found = (self.model_extra or {}).get(name, {})
+        if not isinstance(found, dict):
+            raise ConfigError(f"[plugins.{name}] must be a table, not {found!r}")
+        return found
+
+
+class Config(BaseSettings):
+    """The whole configuration of one host."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="PULSE_",
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+    )
+
+    mode: Literal["prod", "dev"] = "prod"
+    """prod refuses default secrets and keys, plain-HTTP webhooks and STORE_REJECTS; dev is for a desk."""
+    demo: bool = False
+    """Set by ``pulse up --demo``."""
+    data_dir: Path = Path("pulse-data")
+    """Where the embedded database, the generated keys and the run files live."""
+    database_url: SecretStr | None = None
+    """``postgresql://user:password@host/database`` of an account that may create roles; none: embedded."""
+    secret_key: SecretStr | None = None
+    """At least 32 characters. From it come the database roles' passwords and the key for stored secrets.
+    None: generated into ``data_dir`` (mode 0600)."""
+    admin_key: SecretStr | None = None
+    """What X-Admin-Key must be. None: the provisioning API is closed (dev: ``dev-admin-key``)."""
+    telemetry_store: str = "postgres"
+    """Which registered telemetry store is the active one."""
+    web: Listen = Listen(port=8080)
+    device_http: Listen = Listen(port=8081)
+    metrics_deliver: Listen = Listen(port=8082)
+    """Health and metrics of the deliver process."""
+    pipeline: PipelineConfig = PipelineConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    outbound: OutboundConfig = OutboundConfig()
+    plugins: PluginsConfig = PluginsConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - nor secret folders
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        sources = [init_settings, env_settings]
+        if toml := settings_cls.model_config.get("toml_file"):
+            sources.append(TomlConfigSettingsSource(settings_cls, toml))
+        return tuple(sources)
+
+    @property
+    def effective_admin_key(self) -> str | None:
+        """The admin key in force; dev mode has the well-known one."""
+        if self.admin_key is not None:
+            return self.admin_key.get_secret_value()
+        return DEV_ADMIN_KEY if self.mode == "dev" else None
+
+
+def load_config(path: Path | None = None, **overrides: Any) -> Config:
+    """Read the configuration: ``overrides``, then ``PULSE_*``, then the file at ``path``.
+
+    :raises ConfigError: naming each wrong key, with what was probably meant.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+
+    class _FromFile(Config):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        config = _FromFile(**overrides)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Config)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    _refuse_development_defaults(config)
+    return config
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    """Say what is wrong with a configuration, one line a fault, with a did-you-mean for unknown keys.
+
+    Values are never repeated: one of them may be a secret.
+    """
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        text = f"{prefix}{where}: {fault['msg']}"
+        if fault["type"] == "extra_forbidden":
+            text = f"{prefix}{where}: there is no such key"
+            near = difflib.get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), 1)
+            if near:
+                text += f"; did you mean {near[0]!r}?"
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+_SHORTEST_SECRET = 32
+
+
+def _refuse_development_defaults(config: Config) -> None:
+    if config.secret_key is not None and len(config.secret_key.get_secret_value()) < _SHORTEST_SECRET:
+        raise ConfigError(f"secret_key: at least {_SHORTEST_SECRET} characters; `openssl rand -hex 32` makes one")
+    if config.mode == "prod" and config.effective_admin_key == DEV_ADMIN_KEY:
+        raise ConfigError(f"admin_key: {DEV_ADMIN_KEY!r} is for development; choose another, or set mode = 'dev'")
