@@ -30,7 +30,6 @@ from pulse_core.errors import (
 from pulse_core.records import (
     COMMITTED,
     RETRY_LATER,
-    AlertChange,
     Device,
     DeviceKey,
     DeviceStatus,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMITTED",
     "RETRY_LATER",
-    "AlertChange",
     "AsgiApp",
     "Channel",
     "Conflict",
@@ -71,7 +69,6 @@ __all__ = [
     "MsgType",
     "NotFound",
     "Notification",
-    "Observer",
     "Outcome",
     "OutboundRefused",
     "PermanentFailure",
@@ -151,8 +148,12 @@ class Contribution(ABC):  # noqa: B024 - what subclasses must implement differs 
     config_type: ClassVar[type[PluginConfig]] = PluginConfig
     """What ``[plugins.<name>]`` may hold for this class."""
 
-    async def check(self) -> None:
-        """Self-check at start. Raise to say what is wrong; the plugin is then shown as *failed self-check*."""
+    @classmethod
+    async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - for those that override
+        """Self-check at start, with the operator's ``config`` of ``config_type``; 10 s at most.
+
+        Raise to say what is wrong: the plugin is then shown as *failed self-check*, and the others don't notice.
+        """
         return
 
 
@@ -356,15 +357,3 @@ class TelemetryStore(Contribution):
     @abstractmethod
     async def drop_before(self, cutoff_us: int) -> int:
         """Retention: forget readings older than ``cutoff_us``; return how many units (partitions, rows) went."""
-
-
-class Observer(Contribution):
-    """Told of every committed alert change. Its failures are logged and change nothing."""
-
-    def __init__(self, config: PluginConfig, services: Services) -> None:
-        self.config = config
-        self.services = services
-
-    @abstractmethod
-    async def committed(self, changes: Sequence[AlertChange]) -> None:
-        """These changes are in the database."""

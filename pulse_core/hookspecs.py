@@ -19,7 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pulse_core.api import Channel, Evaluator, Ingester, Observer, TelemetryStore
+    from pulse_core.api import Channel, Evaluator, Ingester, TelemetryStore
 
 hookspec = pluggy.HookspecMarker("pulse")
 
@@ -45,10 +45,4 @@ def pulse_register_channels() -> Iterable[type[Channel]]:  # type: ignore[type-a
 @hookspec
 def pulse_register_telemetry_stores() -> Iterable[type[TelemetryStore]]:
     """Places to keep readings: exactly one is active."""
-    return ()
-
-
-@hookspec
-def pulse_register_observers() -> Iterable[type[Observer]]:
-    """Listeners to committed alert changes; their failures are only logged."""
     return ()
