@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import pluggy
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pulse_core.errors import (
     Conflict,
@@ -44,6 +44,8 @@ from pulse_core.records import (
     Severity,
     Verdict,
 )
+from pulse_core.secrets import fingerprint
+from pulse_core.urls import SecretUrl, WebUrl, origin
 
 if TYPE_CHECKING:
     from pulse_core.outbound import HttpClient, Outbound
@@ -60,6 +62,7 @@ __all__ = [
     "DeviceStatus",
     "EndpointGone",
     "Evaluator",
+    "Field",
     "Finding",
     "Ingester",
     "Intake",
@@ -80,6 +83,7 @@ __all__ = [
     "Reason",
     "Rejected",
     "SecretStr",
+    "SecretUrl",
     "Services",
     "Severity",
     "StoreUnavailable",
@@ -87,7 +91,11 @@ __all__ = [
     "TelemetryStore",
     "TemporaryFailure",
     "Verdict",
+    "WebUrl",
+    "field_validator",
     "hookimpl",
+    "model_validator",
+    "origin",
 ]
 
 hookimpl = pluggy.HookimplMarker("pulse")
@@ -107,7 +115,9 @@ AsgiApp = Callable[
 class PluginConfig(BaseModel):
     """Base of what an operator writes under ``[plugins.<name>]``. Unknown keys are errors; docstrings are the help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class IntegrationConfig(BaseModel):
@@ -118,7 +128,11 @@ class IntegrationConfig(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,  # the input may be a secret
     )
 
 
@@ -182,7 +196,7 @@ class Channel(Contribution, Generic[IntegrationT]):
 
         The default keeps each configuration by itself.
         """
-        return f"{cls.name}:{integration.model_dump_json()}"
+        return f"{cls.name}:{fingerprint(integration)}"
 
     async def open(self) -> None:
         """Prepare before the first :meth:`send`."""

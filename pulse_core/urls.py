@@ -1,0 +1,54 @@
+"""URLs in configurations: what a customer may write where a channel will call."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from yarl import URL
+
+from pulse_core.errors import OutboundRefused
+from pulse_core.addresses import literal
+
+LONGEST_URL = 2048
+
+
+def origin(url: str) -> str:
+    """Return ``scheme://host:port`` of an http or https URL: whom it calls, without what may be secret."""
+    parsed = URL(url)
+    return f"{parsed.scheme}://{parsed.host_subcomponent}:{parsed.port}"
+
+
+def web_url(url: str) -> str:
+    """Check an http or https URL. Raises ValueError whose text never holds the URL, for it may be secret."""
+    if not url.isprintable() or any(character in url for character in ' \\"<>^`{|}'):
+        raise ValueError('a URL holds no spaces and no characters like \\ " < > ^ ` { | }')
+    try:
+        parsed = URL(url)
+    except ValueError:
+        raise ValueError("this is not a URL") from None
+    if parsed.scheme not in ("https", "http") or not parsed.raw_host or not parsed.port:
+        raise ValueError("a URL like https://example.com/path is needed")
+    if "@" in parsed.raw_authority:
+        raise ValueError("no user name or password in the URL, please: use a header or a secret field")
+    if parsed.raw_fragment:
+        raise ValueError("a fragment (#…) is never sent: leave it out")
+    try:
+        literal(parsed.raw_host)
+    except OutboundRefused as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+def _secret_url(url: SecretStr) -> SecretStr:
+    web_url(url.get_secret_value())
+    return url
+
+
+WebUrl = Annotated[
+    str, AfterValidator(web_url), Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})
+]
+"""An http or https URL that may be shown. (Production refuses to call http.)"""
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Field(max_length=LONGEST_URL)]
+"""An http or https URL that is itself a secret, as chat services hand them out: encrypted, never shown."""
