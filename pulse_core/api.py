@@ -27,6 +27,7 @@ from pulse_core.errors import (
     StoreUnavailable,
     TemporaryFailure,
 )
+from pulse_core.masking import fingerprint
 from pulse_core.records import (
     COMMITTED,
     RETRY_LATER,
@@ -44,7 +45,6 @@ from pulse_core.records import (
     Severity,
     Verdict,
 )
-from pulse_core.secrets import fingerprint
 from pulse_core.urls import SecretUrl, WebUrl, origin
 
 if TYPE_CHECKING:

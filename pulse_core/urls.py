@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
-from pulse_core.errors import OutboundRefused
 from pulse_core.addresses import literal
+from pulse_core.errors import OutboundRefused
 
 LONGEST_URL = 2048
 

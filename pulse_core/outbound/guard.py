@@ -13,8 +13,8 @@ import ssl
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from pulse_core.errors import NameUnresolved, OutboundRefused, TemporaryFailure
 from pulse_core.addresses import Address, is_permitted, literal, parse_networks, shown
+from pulse_core.errors import NameUnresolved, OutboundRefused, TemporaryFailure
 from pulse_core.outbound.names import LookUp, Resolver
 
 if TYPE_CHECKING:

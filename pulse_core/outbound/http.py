@@ -17,8 +17,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from pulse_core.errors import OutboundRefused, PermanentFailure, TemporaryFailure
 from pulse_core.addresses import literal, shown
+from pulse_core.errors import OutboundRefused, PermanentFailure, TemporaryFailure
 from pulse_core.outbound.answers import HttpAnswer
 from pulse_core.outbound.guard import Outbound, reason
 

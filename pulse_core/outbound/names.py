@@ -8,8 +8,8 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 
-from pulse_core.errors import NameUnresolved
 from pulse_core.addresses import shown
+from pulse_core.errors import NameUnresolved
 
 LookUp = Callable[[str, int], Awaitable[list[str]]]
 """``await look_up(host, port)``: the addresses of a name as text. Raises NameUnresolved."""
