@@ -72,8 +72,8 @@ __all__ = [
     "MsgType",
     "NotFound",
     "Notification",
-    "Outcome",
     "OutboundRefused",
+    "Outcome",
     "PermanentFailure",
     "PluginConfig",
     "PulseError",
@@ -115,9 +115,7 @@ AsgiApp = Callable[
 class PluginConfig(BaseModel):
     """Base of what an operator writes under ``[plugins.<name>]``. Unknown keys are errors; docstrings are the help."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class IntegrationConfig(BaseModel):
@@ -152,7 +150,7 @@ class Services(Protocol):
         """A structlog logger that names the plugin in every line."""
 
 
-class Contribution(ABC):  # noqa: B024 - what subclasses must implement differs by kind
+class Contribution(ABC):
     """What every class that a plugin registers has: a name, and the operator's configuration for it."""
 
     name: ClassVar[str]
@@ -352,6 +350,10 @@ class TelemetryStore(Contribution):
 
     async def close(self) -> None:
         """Give back what :meth:`open` took."""
+        return
+
+    async def prepare(self, readings: Sequence[Reading]) -> None:  # noqa: ARG002 - for those that override
+        """Make room for these readings (partitions, say). Called before the batch's transaction begins."""
         return
 
     @abstractmethod

@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pulse_core.api import ReadingKey
-    from pulse_core.records import Delivery, Device, DeviceKey, DeviceState, Route, WriteSet
+    from pulse_core.records import (
+        Attempt,
+        Claim,
+        ClaimedDelivery,
+        ClaimRoom,
+        Delivery,
+        Device,
+        DeviceKey,
+        DeviceState,
+        Route,
+        WriteSet,
+    )
     from pulse_core.settings import Settings
 
 
@@ -86,9 +97,58 @@ class SettingsStore(Protocol):
         """As :meth:`RouteStore.changes`."""
 
 
+class DeliveryStore(Protocol):
+    """The outbox, as the delivery engine works it. Every method raises StoreUnavailable when nobody answers.
+
+    ``worker`` names one engine; two engines may work the same outbox. A claimed delivery is SENDING and leased;
+    its attempt counts from the claim on, so that an attempt whose worker died is not forgotten.
+
+    Order: notifications of one alert to one integration go out one after the other, OPEN before ACKNOWLEDGED before
+    CLOSED. A later one waits until every earlier one is finished; but when a CLOSED is due and an earlier primary
+    delivery was never attempted, the CLOSED tells both and the earlier one is CANCELLED (``last_error`` says by which).
+    """
+
+    async def claim(
+        self,
+        worker: str,
+        *,
+        now_us: int,
+        lease_until_us: int,
+        limit: int,
+        per_endpoint: int,
+        rooms: Sequence[ClaimRoom] = (),
+        running: Mapping[str, int] | None = None,
+    ) -> Claim:
+        """Take at most ``limit`` due deliveries.
+
+        At most ``per_endpoint`` for an integration, or what ``rooms`` says of its endpoint. Tenants take turns;
+        ``running`` counts what each has under way already.
+        """
+
+    async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
+        """Take deliveries whose lease ran out in another worker's hands: each with its *lost* attempt, to record."""
+
+    async def record(self, worker: str, attempts: Sequence[Attempt], *, now_us: int) -> None:
+        """Write attempts and what becomes of their deliveries, in one transaction.
+
+        An attempt whose lease was lost meanwhile changes its delivery only if it delivered and nobody else has it.
+        Finished deliveries make those that waited for them due.
+        """
+
+    async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
+        """Undo the claims of ``worker``, but for ``keep``: not attempted, due as before. Return how many."""
+
+    async def next_due_us(self, worker: str, *, now_us: int) -> int | None:
+        """When something becomes due, or another worker's lease runs out: the earliest moment after now."""
+
+    def wakeups(self) -> AsyncIterator[None]:
+        """As :meth:`RouteStore.changes`: yields at once, and whenever deliveries were made."""
+
+
 __all__ = [
     "Clock",
     "Delivery",
+    "DeliveryStore",
     "DeviceRegistry",
     "LaneStore",
     "LaneStores",

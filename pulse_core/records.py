@@ -8,6 +8,7 @@ Times are integers in microseconds since the epoch (``_us``); they become aware 
 from __future__ import annotations
 
 import uuid
+import zlib
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -19,6 +20,11 @@ MetricValue = float | int | bool | str
 
 PARTITIONS = 64
 """A device belongs to one of these, for ever: ``crc32(tenant/device) % 64``."""
+
+
+def partition_of(tenant_id: str, device_id: str) -> int:
+    """Which of the :data:`PARTITIONS` a device belongs to."""
+    return zlib.crc32(f"{tenant_id}/{device_id}".encode()) % PARTITIONS
 
 
 class MsgType(StrEnum):
@@ -123,7 +129,8 @@ class RawMessage(Struct, frozen=True):
     ``tenant_id``, ``device_id`` and ``msg_type`` come from the topic or path; ``payload`` is the JSON body's bytes.
     ``authenticated`` says that the connection itself logged in as this very device; otherwise ``token`` (or the
     payload's ``provision_token``) is checked. ``may_wait``: an over-limit message is read later instead of refused
-    (QoS 1 and 2). ``received_us`` is our clock.
+    (QoS 1 and 2). ``refused``: the way in has refused it already (a topic it cannot read, or one that is not the
+    device's own); it is only counted, and answered in its turn. ``received_us`` is our clock.
     """
 
     tenant_id: str
@@ -135,6 +142,7 @@ class RawMessage(Struct, frozen=True):
     authenticated: bool = False
     token: str | None = None
     may_wait: bool = False
+    refused: Reason | None = None
 
 
 class Verdict(StrEnum):
@@ -305,6 +313,88 @@ class Delivery(Struct, frozen=True):
     due_us: int
 
 
+class StoredIntegration(Struct, frozen=True):
+    """An integration as it is stored. ``secrets`` is still encrypted; ``updated_us`` changes with every edit."""
+
+    tenant_id: str
+    integration_id: uuid.UUID
+    type: str
+    config: dict[str, Any]
+    secrets: bytes | None
+    enabled: bool
+    disabled_reason: str | None
+    updated_us: int
+
+
+class ClaimedDelivery(Struct, frozen=True):
+    """A delivery whose next attempt is ours to make, until the lease runs out.
+
+    ``attempt`` is that attempt's number, from 1; ``claimed_us`` and ``first_attempt_us`` are when it and the first
+    one were claimed. ``notification_json`` is undecoded: what cannot be read must cost this delivery alone.
+    """
+
+    tenant_id: str
+    delivery_id: uuid.UUID
+    integration: StoredIntegration
+    event: str
+    cause: str
+    notification_json: str
+    attempt: int
+    first_attempt_us: int
+    claimed_us: int
+
+
+class Claim(Struct, frozen=True):
+    """What one claim brought.
+
+    ``more``: others may be waiting that the limit left out. ``cancelled``: how many notifications were told by a
+    later one of the same alert instead.
+    """
+
+    deliveries: list[ClaimedDelivery]
+    more: bool = False
+    cancelled: int = 0
+
+
+class ClaimRoom(Struct, frozen=True):
+    """How many more deliveries may be claimed for ``endpoint``, which ``integration_id`` (maybe among others) uses."""
+
+    integration_id: uuid.UUID
+    endpoint: str
+    room: int
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt ended."""
+
+    DELIVERED = "DELIVERED"
+    TEMPORARY = "TEMPORARY"
+    PERMANENT = "PERMANENT"
+
+
+class Attempt(Struct, frozen=True):
+    """One attempt that is over, and what becomes of its delivery.
+
+    ``status`` is DELIVERED, RETRYING (with ``due_us``) or DEAD. ``detail`` says what went wrong, ``receipt`` what the
+    receiver answered; both are free of secrets and at most 1 KB. ``disable`` disables the integration with this
+    reason, unless it was edited since ``integration_updated_us``.
+    """
+
+    tenant_id: str
+    delivery_id: uuid.UUID
+    attempt: int
+    started_us: int
+    duration_ms: int
+    outcome: AttemptOutcome
+    status: DeliveryStatus
+    detail: str = ""
+    receipt: str = ""
+    due_us: int | None = None
+    disable: str | None = None
+    integration_id: uuid.UUID | None = None
+    integration_updated_us: int = 0
+
+
 class DeviceState(Struct, frozen=True):
     """The committed state of one device: what is loaded at start and replaced by every batch that touches it.
 
@@ -344,10 +434,14 @@ class Reject(Struct, frozen=True):
 
 
 class WriteSet(Struct):
-    """Everything one batch commits, in one transaction. Ids are made before it, so it may be written again."""
+    """Everything one batch commits, in one transaction. Ids are made before it, so it may be written again.
+
+    At most one state a device. ``batch_id`` tells a second try of this batch from another batch.
+    """
 
     readings: list[Reading] = []
     states: list[DeviceState] = []
     changes: list[tuple[AlertChange, tuple[Decision, ...]]] = []
     deliveries: list[Delivery] = []
     rejects: list[Reject] = []
+    batch_id: uuid.UUID = msgspec.field(default_factory=uuid.uuid4)

@@ -1,0 +1,150 @@
+"""The data path put together: directory, lanes, pipeline and intake, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pulse_core.directory import Directory
+from pulse_core.errors import StoreUnavailable
+from pulse_core.intake import Desk, Gate
+from pulse_core.lanes import Lane
+from pulse_core.listening import Ears
+from pulse_core.pacing import Pacer
+from pulse_core.pipeline import Pipeline, World
+from pulse_core.records import PARTITIONS, Device, DeviceKey, Route, partition_of
+from pulse_core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+
+    from pulse_core.api import Evaluator, Intake
+    from pulse_core.config import PipelineConfig
+    from pulse_core.ports import Clock, DeviceRegistry, LaneStores, RouteStore, SettingsStore
+
+log = structlog.get_logger(__name__)
+_RETRY_S = 0.5
+
+
+class DataPath:
+    """Everything between a way in and the commit. Start it, give each ingester its :meth:`intake`, stop it."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        *,
+        registry: DeviceRegistry,
+        lane_stores: LaneStores,
+        routes: RouteStore,
+        settings: SettingsStore,
+        evaluators: Sequence[Evaluator[Any]],
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._lane_stores = lane_stores
+        self._routes = routes
+        self._settings = settings
+        self._clock = clock
+        self.directory = Directory(registry, clock)
+        self._ears = Ears(clock)
+        self.world = World(self.directory, evaluators, self._ears, Settings())
+        self._pacer = Pacer(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
+        pipeline = Pipeline(self.world, clock)
+        self.lanes = [Lane(shard, config, pipeline, clock) for shard in range(config.lanes)]
+        self._gate = Gate(config, self.lanes)
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ready = False
+
+    def intake(self, source: str) -> Intake:
+        """The intake of the ingester called ``source``."""
+        return Desk(source, self.world, self.lanes, self._gate, self._pacer, self._clock, self._stopping)
+
+    def not_ready_because(self) -> list[str]:
+        """Why :attr:`ready` is false or the database is away; empty when all is well."""
+        reasons = [] if self.ready else ["starting: the registry and the lanes are being loaded"]
+        if any(lane.in_outage for lane in self.lanes):
+            reasons.append("the database does not answer")
+        return reasons
+
+    async def start(self) -> None:
+        """Load settings, routes, registry and state; then serve. Waits for a former owner of the lanes to end."""
+        await self._load_settings()
+        await self._load_routes()
+        self._spawn(self.directory.follow(), "directory")
+        self._spawn(self._follow(self._settings.changes, self._load_settings), "settings")
+        self._spawn(self._follow(self._routes.changes, self._load_routes), "routes")
+        await self.directory.loaded.wait()
+        await asyncio.gather(*(self._open(lane) for lane in self.lanes))
+        self.directory.on_change(self._device_changed)
+        self._ears.on_recovery(self._hear_again)
+        self._ears.gap_ended()
+        self._spawn(self._ears.watch_loop(), "ears")
+        for lane in self.lanes:
+            self._spawn(lane.run(), f"lane {lane.shard}")
+        self.ready = True
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the ingesters must stop accepting."""
+        return self._stopping
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Commit what was taken in, then give everything back. The ingesters have returned already."""
+        self._stopping.set()
+        self.ready = False
+        if self._tasks:
+            drained = asyncio.gather(*(lane.idle() for lane in self.lanes))
+            try:
+                await asyncio.wait_for(drained, timeout_s)
+            except TimeoutError:
+                log.warning("stop.undrained", undecided=self._gate.messages)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for lane in self.lanes:
+            await lane.close()
+
+    async def _open(self, lane: Lane) -> None:
+        partitions = range(lane.shard, PARTITIONS, len(self.lanes))
+        await lane.open(await self._lane_stores.open(lane.shard, list(partitions)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    async def _follow(self, changes: Callable[[], AsyncIterator[None]], reload: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                async for _ in changes():
+                    await reload()
+            except StoreUnavailable as error:
+                log.warning("follow.lost", error=str(error))
+            await asyncio.sleep(_RETRY_S)
+
+    async def _load_settings(self) -> None:
+        self.world.settings = await self._settings.load()
+        self._pacer.configure(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
+
+    async def _load_routes(self) -> None:
+        found: dict[str, list[Route]] = {}
+        for route in await self._routes.load():
+            found.setdefault(route.tenant_id, []).append(route)
+        self.world.routes = found
+
+    def _device_changed(self, key: DeviceKey, _before: Device | None, _after: Device | None) -> None:
+        self.lanes[partition_of(key.tenant_id, key.device_id) % len(self.lanes)].changed(key)
+
+    def _hear_again(self) -> None:
+        for lane in self.lanes:
+            lane.hear_again()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A background task that ends by itself is a bug of ours: say so."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task.died", task=task.get_name(), exc_info=error)

@@ -1,0 +1,211 @@
+"""The intake: where every way in hands its messages over, and where each gets its answer after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pulse_core import ingest
+from pulse_core.directory import connections_end_at
+from pulse_core.errors import Rejected, StoreUnavailable
+from pulse_core.records import (
+    RETRY_LATER,
+    Device,
+    DeviceKey,
+    Outcome,
+    RawMessage,
+    Reason,
+    partition_of,
+)
+from pulse_core.work import Entry, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from pulse_core.api import Credentials
+    from pulse_core.config import PipelineConfig
+    from pulse_core.directory import Directory
+    from pulse_core.lanes import Lane
+    from pulse_core.listening import Ears
+    from pulse_core.pacing import Pacer
+    from pulse_core.pipeline import World
+    from pulse_core.ports import Clock
+
+_ROOM_AGAIN = 0.75
+"""Reading resumes when this share of the limits is free again: no flutter at the edge."""
+_ROOM_POLL_S = 0.05
+_WORTH_A_LOOK_UP = {Reason.UNREGISTERED_DEVICE, Reason.TOKEN_INVALID, Reason.TOKEN_NOT_SET_IN_REGISTRY}
+
+
+class Gate:
+    """How much is undecided, in all: beyond the limits nothing more is taken in."""
+
+    def __init__(self, config: PipelineConfig, lanes: Sequence[Lane]) -> None:
+        self._most_messages = config.max_undecided_messages
+        self._most_bytes = config.max_undecided_bytes
+        self._lanes = lanes
+        self.messages = 0
+        self.bytes = 0
+
+    def is_open(self) -> bool:
+        """Whether a submission may come in."""
+        return self._has_room(1.0)
+
+    async def room(self) -> None:
+        """Return when there is room again, and the database answers."""
+        while not self._has_room(_ROOM_AGAIN):
+            await asyncio.sleep(_ROOM_POLL_S)
+
+    def enter(self, count: int, size: int) -> None:
+        """Count a submission in."""
+        self.messages += count
+        self.bytes += size
+
+    def leave(self, submission: Submission) -> None:
+        """Count an answered submission out."""
+        self.messages -= len(submission.outcomes)
+        self.bytes -= submission.bytes
+
+    def _has_room(self, share: float) -> bool:
+        return (
+            self.messages < self._most_messages * share
+            and self.bytes < self._most_bytes * share
+            and not any(lane.in_outage for lane in self._lanes)
+        )
+
+
+class Desk:
+    """The :class:`pulse_core.api.Intake` of one ingester."""
+
+    def __init__(
+        self,
+        source: str,
+        world: World,
+        lanes: Sequence[Lane],
+        gate: Gate,
+        pacer: Pacer,
+        clock: Clock,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._source = source
+        self._world = world
+        self._lanes = lanes
+        self._gate = gate
+        self._pacer = pacer
+        self._clock = clock
+        self._stopping = stopping
+        self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._directory.on_change(self._device_changed)
+
+    @property
+    def _directory(self) -> Directory:
+        return self._world.directory
+
+    @property
+    def _ears(self) -> Ears:
+        return self._world.ears
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """See :class:`pulse_core.api.Intake`, as for all that follows."""
+        return self._stopping
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The live setting MAX_PAYLOAD_BYTES."""
+        return self._world.settings.MAX_PAYLOAD_BYTES
+
+    async def authenticate(self, credentials: Credentials) -> Device:
+        """Log a device in."""
+        return await self._directory.authenticate(credentials)
+
+    async def room(self) -> None:
+        """Wait for room."""
+        await self._gate.room()
+
+    def pace(self, key: DeviceKey, count: int) -> float:
+        """Charge messages that may wait."""
+        return self._pacer.borrow(key, count, self._clock.now_us())
+
+    def receiving(self, up: bool) -> None:
+        """Start or stop the staleness clocks of this source's devices."""
+        self._ears.receiving(self._source, up)
+
+    async def revocations(self) -> AsyncIterator[DeviceKey]:
+        """Devices whose connections must end."""
+        while True:
+            yield await self._revoked.get()
+
+    def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
+        """Queue messages for their lanes; the future resolves after their commits."""
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        if not messages or not self._gate.is_open():
+            future.set_result([RETRY_LATER] * len(messages))
+            return future
+        size = sum(len(raw.payload) for raw in messages)
+        submission = Submission(len(messages), size, future, self._gate.leave)
+        self._gate.enter(len(messages), size)
+        doubtful: list[Entry] = []
+        for index, raw in enumerate(messages):
+            entry = Entry(raw, submission, index)
+            if raw.authenticated or raw.refused is not None:
+                self._queue(entry)
+            elif not self._admit_stranger(entry):
+                doubtful.append(entry)
+        if doubtful:
+            task = asyncio.get_running_loop().create_task(self._look_again(doubtful))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+        return future
+
+    def _admit_stranger(self, entry: Entry) -> bool:
+        """Check the token of a message whose connection proves nothing. False: the registry should be asked."""
+        refusal = self._check(entry.raw)
+        if refusal in _WORTH_A_LOOK_UP:
+            return False
+        self._queue(entry, refusal)
+        return True
+
+    async def _look_again(self, doubtful: Sequence[Entry]) -> None:
+        for entry in doubtful:
+            raw = entry.raw
+            try:
+                await self._directory.look_up(DeviceKey(raw.tenant_id, raw.device_id))
+            except StoreUnavailable:
+                entry.settle(RETRY_LATER)
+                continue
+            self._queue(entry, self._check(raw))
+
+    def _check(self, raw: RawMessage) -> Reason | None:
+        """Why a message is refused before its lane sees it: its token, then its rate."""
+        key = DeviceKey(raw.tenant_id, raw.device_id)
+        now_us = self._clock.now_us()
+        if raw.token is None and len(raw.payload) > self.max_payload_bytes:
+            return Reason.PAYLOAD_TOO_LARGE
+        try:
+            ingest.check_token(self._directory.get(key), ingest.token_of(raw), now_us)
+        except Rejected as error:
+            return error.reason
+        if not raw.may_wait and self._pacer.take(key, now_us):
+            return Reason.RATE_LIMITED
+        return None
+
+    def _queue(self, entry: Entry, refusal: Reason | None = None) -> None:
+        raw = entry.raw
+        if raw.authenticated and not raw.may_wait and raw.refused is None:
+            key = DeviceKey(raw.tenant_id, raw.device_id)
+            if self._pacer.take(key, self._clock.now_us()):
+                refusal = Reason.RATE_LIMITED
+        if refusal is not None:
+            entry.raw = msgspec.structs.replace(raw, refused=refusal)
+        self._lanes[partition_of(raw.tenant_id, raw.device_id) % len(self._lanes)].put(entry)
+
+    def _device_changed(self, key: DeviceKey, before: Device | None, after: Device | None) -> None:
+        now_us = self._clock.now_us()
+        ends_us = connections_end_at(before, after, now_us)
+        if ends_us is not None:
+            delay_s = max(0, ends_us - now_us) / 1_000_000
+            asyncio.get_running_loop().call_later(delay_s, self._revoked.put_nowait, key)

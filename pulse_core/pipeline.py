@@ -1,0 +1,179 @@
+"""The way of a message through the platform, one step a module:
+
+    RawMessage ─ingest→ Reading ─evaluate→ Finding ─alerts→ AlertChange ─routing→ Delivery
+
+A lane (:mod:`pulse_core.lanes`) gathers a batch of work and calls :meth:`Pipeline.carry`, which decides everything in
+memory, commits it in one transaction, and only then installs the new state and lets the messages be acknowledged.
+Everything here but the two awaits in ``carry`` is pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulse_core import alerts, evaluate, ingest, redelivery, routing
+from pulse_core.errors import Rejected
+from pulse_core.records import (
+    COMMITTED,
+    AlertChange,
+    DeviceKey,
+    DeviceState,
+    DeviceStatus,
+    Finding,
+    Outcome,
+    Reading,
+    Verdict,
+    WriteSet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pulse_core.api import Evaluator
+    from pulse_core.directory import Directory
+    from pulse_core.lanes import Lane
+    from pulse_core.listening import Ears
+    from pulse_core.ports import Clock
+    from pulse_core.records import Device, Route
+    from pulse_core.settings import Settings
+    from pulse_core.work import Work
+
+
+class World:
+    """What decisions are made from, besides a device's own state. Replaced piece by piece as it changes."""
+
+    def __init__(
+        self, directory: Directory, evaluators: Sequence[Evaluator[Any]], ears: Ears, settings: Settings
+    ) -> None:
+        self.directory = directory
+        self.evaluators = evaluators
+        self.ears = ears
+        self.settings = settings
+        self.routes: Mapping[str, Sequence[Route]] = {}
+
+
+class Pipeline:
+    """Carries batches of work from arrival to commit."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.world = world
+        self._clock = clock
+
+    async def carry(self, lane: Lane, work: Work) -> None:
+        """Decide, commit, install, acknowledge: in this order, or none of it."""
+        now_us = self._clock.now_us()
+        batch = Batch(self.world, lane.states, lane.since_us, now_us)
+        readings = batch.admit(work, lane)
+        repeats, doubtful = redelivery.sort_out(readings, lane.states)
+        if doubtful:
+            known = await lane.known([key for _, key in doubtful])
+            repeats.update(doubtful[at][0] for at in known)
+        for index, reading in enumerate(readings):
+            batch.observe(reading, repeat=index in repeats)
+        for key in work.due:
+            batch.wake(key)
+        for key in work.changed:
+            batch.retire(key)
+        writes = batch.finish()
+        await lane.commit(writes)
+        lane.install(writes, batch.gone)
+        for entry, outcome in zip(work.messages, batch.outcomes, strict=True):
+            entry.settle(outcome)
+
+
+class Batch:
+    """The decisions of one batch. Committed state is only read; drafts become the new state with the commit."""
+
+    def __init__(self, world: World, states: Mapping[DeviceKey, DeviceState], lane_since_us: int, now_us: int) -> None:
+        self._world = world
+        self._states = states
+        self._lane_since_us = lane_since_us
+        self._now_us = now_us
+        self._drafts: dict[DeviceKey, evaluate.Draft] = {}
+        self._writes = WriteSet()
+        self.outcomes: list[Outcome] = []
+        self.gone: list[DeviceKey] = []
+
+    def admit(self, work: Work, lane: Lane) -> list[Reading]:
+        """Bytes become readings; what is refused is counted, and answered like everything else."""
+        readings: list[Reading] = []
+        world = self._world
+        for entry in work.messages:
+            stamp_us = lane.stamp(entry.raw.received_us)
+            key = DeviceKey(entry.raw.tenant_id, entry.raw.device_id)
+            try:
+                readings.append(ingest.admit(entry.raw, world.directory.get(key), world.settings, stamp_us))
+                self.outcomes.append(COMMITTED)
+            except Rejected as error:
+                known = world.directory.has_tenant(entry.raw.tenant_id)
+                self._writes.rejects.append(ingest.reject(entry.raw, error, world.settings, tenant_known=known))
+                self.outcomes.append(Outcome(Verdict.REJECTED, error.reason, error.detail))
+        return readings
+
+    def observe(self, reading: Reading, *, repeat: bool) -> None:
+        """A reading is stored and judged; a redelivered one only proves that the device lives."""
+        device = self._world.directory.get(reading.device)
+        if device is None:
+            return
+        draft = self._draft(reading.device)
+        if repeat:
+            draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
+        else:
+            evaluate.note(draft, reading)
+            self._writes.readings.append(reading)
+        listening = self._world.ears.listening(reading.source, self._lane_since_us)
+        findings = evaluate.observe(
+            self._world.evaluators, device, draft, reading, listening, self._now_us, repeat=repeat
+        )
+        if findings:
+            self._conclude(device, draft, findings)
+
+    def wake(self, key: DeviceKey) -> None:
+        """Time has passed for a device: silence is judged, too."""
+        device = self._world.directory.get(key)
+        if device is None or device.revoked or key not in self._states:
+            return
+        draft = self._draft(key)
+        listening = self._world.ears.listening(draft.source, self._lane_since_us)
+        findings = evaluate.wake(self._world.evaluators, device, draft, listening, self._now_us)
+        if findings:
+            self._conclude(device, draft, findings)
+
+    def retire(self, key: DeviceKey) -> None:
+        """The registry changed: a deleted device is forgotten, a revoked one is no longer judged."""
+        device = self._world.directory.get(key)
+        if device is None:
+            self._drafts.pop(key, None)
+            self.gone.append(key)
+        elif device.revoked and (key in self._states or key in self._drafts):
+            draft = self._draft(key)
+            draft.wake_us.clear()
+            if draft.status is not DeviceStatus.REVOKED:
+                draft.status, draft.status_since_us, draft.status_until_us = (
+                    DeviceStatus.REVOKED,
+                    self._now_us,
+                    None,
+                )
+            self._announce(alerts.close_all(device, draft.alerts, self._now_us))
+            draft.alerts = {}
+
+    def finish(self) -> WriteSet:
+        """All that this batch commits."""
+        self._writes.states = [draft.freeze() for draft in self._drafts.values()]
+        return self._writes
+
+    def _draft(self, key: DeviceKey) -> evaluate.Draft:
+        draft = self._drafts.get(key)
+        if draft is None:
+            draft = self._drafts[key] = evaluate.Draft.of(self._states.get(key) or DeviceState(key))
+        return draft
+
+    def _conclude(self, device: Device, draft: evaluate.Draft, findings: Sequence[Finding]) -> None:
+        changes, draft.alerts = alerts.transition(device, draft.alerts, findings, self._now_us)
+        self._announce(changes)
+
+    def _announce(self, changes: Sequence[AlertChange]) -> None:
+        for change in changes:
+            decisions, deliveries = routing.route(self._world.routes.get(change.device.tenant_id, ()), change)
+            self._writes.changes.append((change, decisions))
+            self._writes.deliveries.extend(deliveries)
