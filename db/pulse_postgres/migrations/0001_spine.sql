@@ -164,6 +164,8 @@ CREATE TABLE deliveries (
 );
 CREATE UNIQUE INDEX deliveries_one_primary ON deliveries (tenant_id, alert_id, event, route_id) WHERE cause = 'alert';
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('PENDING', 'RETRYING');
+-- Whose turn is it: the claim walks from one integration that has something waiting to the next.
+CREATE INDEX deliveries_waiting ON deliveries (tenant_id, integration_id, due_at) WHERE status IN ('PENDING', 'RETRYING');
 CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE status = 'SENDING';
 CREATE INDEX deliveries_newest ON deliveries (tenant_id, created_at DESC, delivery_id);
 CREATE INDEX deliveries_unfinished_of_alert ON deliveries (tenant_id, alert_id, integration_id)
@@ -190,6 +192,13 @@ CREATE TABLE quarantine_counts (
     shard     smallint NOT NULL,
     rejected  bigint NOT NULL,
     PRIMARY KEY (tenant_id, minute, reason, shard)
+);
+
+-- The last batch whose refusals were counted, so that a batch tried again is not counted again. A row belongs to
+-- whoever holds the advisory lock on the partition (a lane's lowest).
+CREATE TABLE lane_batches (
+    partition smallint PRIMARY KEY,
+    batch_id  uuid NOT NULL
 );
 
 CREATE TABLE quarantine (
@@ -230,21 +239,27 @@ CREATE INDEX audit_newest ON audit_log (at DESC);
 
 -- Days of telemetry. The pipeline may call this, and nothing else that changes the schema.
 CREATE FUNCTION ensure_telemetry_day(day date) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part text := 'telemetry_' || to_char(day, 'YYYYMMDD');
 BEGIN
+    IF to_regclass('public.' || part) IS NOT NULL THEN
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtext('ensure_telemetry_day'));
     IF to_regclass('public.' || part) IS NOT NULL THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE TABLE public.%I PARTITION OF public.telemetry FOR VALUES FROM (%L) TO (%L)',
-                   part, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+    -- Made beside its parent and then attached, because CREATE … PARTITION OF would wait for every lane's insert.
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.telemetry INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', part);
     EXECUTE format('ALTER TABLE public.%I SET (autovacuum_vacuum_insert_scale_factor = 0.5)', part);
+    EXECUTE format('ALTER TABLE public.telemetry ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+                   part, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
 END $$;
+-- Returns how many days it dropped. Waits 3 s for the lanes at most, rather than have them wait behind it.
 CREATE FUNCTION drop_telemetry_before(day date) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 DECLARE
     part record;
     dropped integer := 0;
@@ -283,20 +298,31 @@ CREATE TRIGGER routes_notify AFTER INSERT OR UPDATE OR DELETE ON integration_rou
     FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('pulse_routes');
 CREATE TRIGGER integrations_notify AFTER INSERT OR UPDATE OR DELETE ON integrations
     FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('pulse_routes');
+CREATE FUNCTION notify_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM made) THEN
+        PERFORM pg_notify('pulse_deliveries', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER deliveries_notify AFTER INSERT ON deliveries REFERENCING NEW TABLE AS made
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_deliveries();
 CREATE TRIGGER settings_notify AFTER INSERT OR UPDATE OR DELETE ON settings
     FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('pulse_settings');
 
 -- Row-level security: one policy a role and table, so that each can be read (and weakened by a test) by itself.
+-- After a transaction that set it, app.tenant_id is '' and not NULL: both mean no tenant, and no rows.
 DO $$
 DECLARE
     tbl text;
+    tenant text := 'nullif(current_setting(''app.tenant_id'', true), '''')';
 BEGIN
     FOREACH tbl IN ARRAY ARRAY['tenants', 'devices', 'activation_codes', 'device_state', 'telemetry', 'alerts',
         'alert_changes', 'integrations', 'integration_routes', 'deliveries', 'delivery_attempts',
         'quarantine_counts', 'quarantine', 'audit_log'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', tbl);
-        EXECUTE format('CREATE POLICY web ON %I TO pulse_web USING (tenant_id = current_setting(''app.tenant_id'', true))'
-                       ' WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))', tbl);
+        EXECUTE format('CREATE POLICY web ON %I TO pulse_web USING (tenant_id = %s) WITH CHECK (tenant_id = %s)',
+                       tbl, tenant, tenant);
         EXECUTE format('CREATE POLICY operator ON %I FOR SELECT TO pulse_operator USING (true)', tbl);
     END LOOP;
     CREATE POLICY operator_append ON audit_log FOR INSERT TO pulse_operator WITH CHECK (true);
@@ -331,6 +357,7 @@ GRANT SELECT ON tenants, devices, integrations, integration_routes, settings TO 
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_state TO pulse_pipeline;
 GRANT SELECT, INSERT ON telemetry, alert_changes, deliveries, quarantine TO pulse_pipeline;
 GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts TO pulse_pipeline;
+GRANT SELECT, INSERT, UPDATE ON lane_batches TO pulse_pipeline;
 GRANT EXECUTE ON FUNCTION ensure_telemetry_day(date), drop_telemetry_before(date) TO pulse_pipeline;
 GRANT SELECT ON alerts, settings TO pulse_deliver;
 GRANT SELECT, UPDATE ON integrations, deliveries TO pulse_deliver;

@@ -1,0 +1,149 @@
+"""Connections for the running platform: pools, tenants, change streams, and which errors mean "it is away"."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from pulse_core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from asyncpg.pool import PoolConnectionProxy
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+
+_PING_EVERY_S = 2.0
+_PING_TIMEOUT_S = 3.0
+_QUEUED_AT_MOST = 10_000
+
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
+"""What is nobody's data's fault: the same work may succeed later."""
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn what means "the database is away, or too busy" into StoreUnavailable; let every other error through.
+
+    Wrap database calls only: any OSError or TimeoutError inside counts.
+    """
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreUnavailable(f"the database does not answer: {type(error).__name__}: {error}") from error
+    except asyncpg.InterfaceError as error:
+        if "clos" in str(error) or "released" in str(error):  # "connection is closed", "pool is closing" …
+            raise StoreUnavailable(f"the database connection is gone: {error}") from error
+        raise
+
+
+async def open_pool(dsn: str, *, name: str, max_size: int = 10) -> asyncpg.Pool:
+    """Open a pool of at most ``max_size`` connections. ``name`` shows in ``pg_stat_activity``.
+
+    :raises StoreUnavailable: the database does not answer.
+    """
+    with unavailable():
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=server_settings(name),
+        )
+
+
+def server_settings(name: str) -> dict[str, str]:
+    """What each of our connections asks for: a name, UTC, no JIT (it slows short queries down)."""
+    return {"application_name": f"pulse {name}", "timezone": "UTC", "jit": "off"}
+
+
+@asynccontextmanager
+async def tenant(pool: asyncpg.Pool, tenant_id: str) -> AsyncIterator[PoolConnectionProxy[Any]]:
+    """A connection of ``pulse_web`` in a transaction that sees and writes the rows of one tenant only."""
+    if not tenant_id:
+        raise ValueError("a tenant's id is never empty")
+    with unavailable():
+        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant_id', $1, true)", tenant_id)
+            yield connection
+
+
+async def listen(dsn: str, channel: str) -> AsyncIterator[str | None]:
+    """Yield None (resync: anything may have changed), then the payload of every notification on ``channel``.
+
+    None comes again when more piled up than is worth telling apart. A dead peer is noticed within about 5 s.
+
+    :raises StoreUnavailable: the connection could not be made, or is lost. Iterate again to reconnect.
+    """
+    with unavailable():
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}")
+        )
+    heard = _Heard()
+    connection.add_termination_listener(lambda _: heard.end())
+    try:
+        with unavailable():
+            await connection.add_listener(channel, lambda *said: heard.add(str(said[3])))
+        yield None
+        while True:
+            payload = await heard.next(connection)
+            yield payload
+    finally:
+        with suppress(*_AWAY, asyncpg.InterfaceError):
+            connection.terminate()
+
+
+class _Heard:
+    """Notifications that wait to be taken; beyond a bound they become one "resync"."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
+        self._ended = asyncio.Event()
+
+    def add(self, payload: str) -> None:
+        if self._waiting.qsize() < _QUEUED_AT_MOST:
+            self._waiting.put_nowait(payload)
+            return
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._waiting.put_nowait(None)
+
+    async def next(self, connection: asyncpg.Connection[Any]) -> str | None:
+        """Return the next payload; ping while there is none. Raises StoreUnavailable when the connection is lost."""
+        while True:
+            if self._ended.is_set():
+                raise StoreUnavailable("the database connection for notifications is lost")
+            try:
+                async with asyncio.timeout(_PING_EVERY_S):
+                    payload = await self._waiting.get()
+            except TimeoutError:
+                with unavailable():
+                    await connection.execute("SELECT 1", timeout=_PING_TIMEOUT_S)
+                continue
+            if not self._ended.is_set():
+                return payload
