@@ -34,8 +34,8 @@ def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     public = model.model_dump(mode="json", by_alias=True)
     secrets = {"".join(f"/{_escaped(step)}" for step in path): value for path, value in _secrets(model, ())}
-    for pointer in secrets:
-        _put(public, pointer, MASK)
+    for pointer, value in secrets.items():
+        _put(public, pointer, MASK if value else "")
     return public, secrets
 
 

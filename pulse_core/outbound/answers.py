@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from pulse_core.errors import EndpointGone, PermanentFailure, TemporaryFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LONGEST_RETRY_AFTER_S = 12 * 3600.0
 """A receiver may put us off this long at most: the longest wait of the retry schedule."""

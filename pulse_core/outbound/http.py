@@ -87,7 +87,7 @@ class HttpClient:
         target = self._checked(url)
         sent = {"User-Agent": "OpsConductor-Pulse", "Accept-Encoding": "identity", **(headers or {})}
         if json is not None:
-            content = json_module.dumps(json, ensure_ascii=False).encode()
+            content = json_module.dumps(json).encode()
             sent.setdefault("Content-Type", "application/json")
         where = f"{shown(target.raw_host or '')} port {target.port}"
         try:
@@ -102,21 +102,15 @@ class HttpClient:
         except aiohttp.InvalidURL:
             raise PermanentFailure(f"{where}: the URL cannot be requested") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-            raise TemporaryFailure(
-                f"{where}: the connection broke off before the answer was complete"
-            ) from None
+            raise TemporaryFailure(f"{where}: the connection broke off before the answer was complete") from None
         except aiohttp.ClientResponseError:
             raise TemporaryFailure(f"{where}: the answer is not HTTP, or its header is too long") from None
         except ValueError:
             raise PermanentFailure(f"{where}: a header holds what no header may hold") from None
 
-    async def _exchange(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
-    ) -> HttpAnswer:
+    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         started = time.perf_counter()
-        async with self._opened().request(
-            method, url, headers=headers, data=body, allow_redirects=False
-        ) as response:
+        async with self._opened().request(method, url, headers=headers, data=body, allow_redirects=False) as response:
             taken = await _taken(response)
             return HttpAnswer(
                 status=response.status,
@@ -132,9 +126,7 @@ class HttpClient:
         except (ValueError, TypeError):
             raise PermanentFailure("the URL is malformed") from None
         if target.scheme not in self._schemes:
-            raise OutboundRefused(
-                "only https: URLs may be called" if self._schemes == {"https"} else "no http URL"
-            )
+            raise OutboundRefused("only https: URLs may be called" if self._schemes == {"https"} else "no http URL")
         if not target.raw_host or not target.port:
             raise PermanentFailure("the URL names no host")
         if target.raw_user is not None or target.raw_password is not None:
