@@ -52,6 +52,8 @@ def unavailable() -> Iterator[None]:
     except _AWAY as error:
         raise StoreUnavailable(f"the database does not answer: {type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
+        if isinstance(error, ValueError):  # asyncpg's own DataError: an argument that cannot be sent
+            raise
         if "clos" in str(error) or "released" in str(error):  # "connection is closed", "pool is closing" …
             raise StoreUnavailable(f"the database connection is gone: {error}") from error
         raise

@@ -1,0 +1,67 @@
+"""The operator's live settings: (name, value) rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pulse_core.settings import Settings, parse_settings
+from pulse_postgres.audit import audit
+from pulse_postgres.pool import listen, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import asyncpg
+
+CHANNEL = "pulse_settings"
+
+_LOAD = "SELECT name, value FROM settings"
+_LOCK = "LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE"
+_SAVE = """
+    INSERT INTO settings (name, value, updated_by)
+    SELECT n, v::jsonb, $3 FROM unnest($1::text[], $2::text[]) AS x (n, v)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now(), updated_by = excluded.updated_by
+"""
+
+
+class PostgresSettings:
+    """See :class:`pulse_core.ports.SettingsStore`. Any role may read that runs a process; pulse_admin may save."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+
+    async def load(self) -> Settings:
+        """The settings now; what was never saved has its default.
+
+        :raises ConfigError: when a saved value is not allowed (any more).
+        """
+        with unavailable():
+            rows = await self._pool.fetch(_LOAD)
+        return parse_settings(_values(rows))
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields at once, and whenever settings may have changed."""
+        async for _ in listen(self._dsn, CHANNEL):
+            yield
+
+    async def save(self, values: Mapping[str, Any], actor: str) -> Settings:
+        """Set ``values`` (names of :class:`Settings`), leave the others; return all settings as they are now.
+
+        :raises ConfigError: naming each wrong name or value; then nothing is saved.
+        """
+        with unavailable():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK)
+                before = _values(await connection.fetch(_LOAD))
+                settings = parse_settings({**before, **values})
+                texts = [msgspec.json.encode(getattr(settings, name)).decode() for name in values]
+                await connection.execute(_SAVE, list(values), texts, actor)
+                await audit(connection, actor, "settings.save", resource="settings", details=dict(values))
+        return settings
+
+
+def _values(rows: list[asyncpg.Record]) -> dict[str, Any]:
+    return {row[0]: msgspec.json.decode(row[1]) for row in rows}

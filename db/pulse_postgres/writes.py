@@ -1,0 +1,285 @@
+"""The SQL of one batch. Every statement may run twice with the same outcome, so an unknown COMMIT is simply retried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pulse_core.records import AlertEvent, AlertStatus
+from pulse_postgres.sqltime import at
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Collection, Sequence
+
+    from asyncpg import Connection
+
+    from pulse_core.records import AlertChange, Decision, Delivery, DeviceState, Reject, WriteSet
+
+    Step = tuple[str, uuid.UUID, AlertEvent]
+    """One step of an alert: tenant, alert, what happened."""
+
+_MINUTE_US = 60_000_000
+
+_STATES = f"""
+    INSERT INTO device_state (tenant_id, device_id, status, status_since, status_until, last_seen_at, last_ts, last_seq,
+                              source, memory, wake)
+    SELECT t, d, st, {at("si")}, {at("un")}, {at("se")}, {at("ts")}, q, so, m::jsonb, w::jsonb
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::text[], $10::text[], $11::text[]) AS x (t, d, st, si, un, se, ts, q, so, m, w)
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+        status = excluded.status, status_since = excluded.status_since, status_until = excluded.status_until,
+        last_seen_at = excluded.last_seen_at, last_ts = excluded.last_ts, last_seq = excluded.last_seq,
+        source = excluded.source, memory = excluded.memory, wake = excluded.wake
+"""
+
+_CLOSE_ALERTS = f"""
+    UPDATE alerts SET status = 'CLOSED', closed_at = {at("x.at")}
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS x (t, id, at)
+    WHERE tenant_id = x.t AND alert_id = x.id AND status <> 'CLOSED'
+    RETURNING tenant_id, alert_id
+"""
+
+_OPEN_ALERTS = f"""
+    INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
+                        summary, details, opened_at, closed_at)
+    SELECT t, id, d, s, ty, f, st, sev, c, su, de::jsonb, {at("op")}, {at("cl")}
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[],
+                $9::real[], $10::text[], $11::text[], $12::bigint[], $13::bigint[])
+        AS x (t, id, d, s, ty, f, st, sev, c, su, de, op, cl)
+    ON CONFLICT DO NOTHING
+    RETURNING tenant_id, alert_id
+"""
+
+_STEPS = f"""
+    INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at, decisions)
+    SELECT t, id, e, {at("ts")}, j::jsonb
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::text[]) AS x (t, id, e, ts, j)
+    ON CONFLICT DO NOTHING
+"""
+
+_DELIVERIES = f"""
+    INSERT INTO deliveries (tenant_id, delivery_id, integration_id, alert_id, route_id, event, cause, notification,
+                            due_at)
+    SELECT t, id, i, a, r, e, c, n::jsonb, {at("due")}
+    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+                $9::bigint[]) AS x (t, id, i, a, r, e, c, n, due)
+    ON CONFLICT DO NOTHING
+"""
+
+_FIRST_TIME = """
+    INSERT INTO lane_batches (partition, batch_id) VALUES ($1, $2)
+    ON CONFLICT (partition) DO UPDATE SET batch_id = excluded.batch_id
+        WHERE lane_batches.batch_id <> excluded.batch_id
+    RETURNING true
+"""
+
+_COUNTS = f"""
+    INSERT INTO quarantine_counts (tenant_id, minute, reason, shard, rejected)
+    SELECT t, {at("m")}, r, $5, n FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS x (t, m, r, n)
+    ON CONFLICT (tenant_id, minute, reason, shard) DO UPDATE
+        SET rejected = quarantine_counts.rejected + excluded.rejected
+"""
+
+_KEPT = f"""
+    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw)
+    SELECT t, gen_random_uuid(), {at("ts")}, r, de, d, tp, p::jsonb, raw
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
+        AS x (t, ts, r, de, d, tp, p, raw)
+"""
+
+_DEVICES_LEFT = """
+    SELECT tenant_id, device_id FROM devices
+    JOIN unnest($1::text[], $2::text[]) AS x (t, d) ON tenant_id = x.t AND device_id = x.d
+"""
+
+_INTEGRATIONS_LEFT = """
+    SELECT tenant_id, integration_id FROM integrations
+    JOIN unnest($1::text[], $2::uuid[]) AS x (t, i) ON tenant_id = x.t AND integration_id = x.i
+"""
+
+
+async def write_states(connection: Connection, states: Sequence[DeviceState]) -> None:
+    """Replace the row of each device. At most one state a device."""
+    if not states:
+        return
+    await connection.execute(
+        _STATES,
+        [state.key.tenant_id for state in states],
+        [state.key.device_id for state in states],
+        [state.status for state in states],
+        [state.status_since_us for state in states],
+        [state.status_until_us for state in states],
+        [state.last_seen_us or None for state in states],
+        [state.last_ts_us or None for state in states],
+        [state.last_seq for state in states],
+        [state.source for state in states],
+        [_json(state.memory) for state in states],
+        [_json(state.wake_us) for state in states],
+    )
+
+
+async def write_changes(
+    connection: Connection, changes: Sequence[tuple[AlertChange, tuple[Decision, ...]]]
+) -> set[Step]:
+    """Open and close alerts; return the steps that really happened.
+
+    An alert does not open when another one with its fingerprint is not closed, and does not close when it is closed
+    already (somebody was faster, or this batch was committed before).
+    """
+    if not changes:
+        return set()
+    opened = [change for change, _ in changes if change.event is AlertEvent.OPEN]
+    closed = {
+        (change.device.tenant_id, change.alert.alert_id): change
+        for change, _ in changes
+        if change.event is AlertEvent.CLOSED
+    }
+    born = {(change.device.tenant_id, change.alert.alert_id) for change in opened}
+    happened = await _close(connection, [change for name, change in closed.items() if name not in born])
+    happened |= await _open(connection, opened, closed)
+    steps = [
+        (change, decisions)
+        for change, decisions in changes
+        if (change.device.tenant_id, change.alert.alert_id, change.event) in happened
+    ]
+    await _write_steps(connection, steps)
+    return happened
+
+
+async def _close(connection: Connection, changes: Sequence[AlertChange]) -> set[Step]:
+    if not changes:
+        return set()
+    rows = await connection.fetch(
+        _CLOSE_ALERTS,
+        [change.device.tenant_id for change in changes],
+        [change.alert.alert_id for change in changes],
+        [change.at_us for change in changes],
+    )
+    return {(row[0], row[1], AlertEvent.CLOSED) for row in rows}
+
+
+async def _open(
+    connection: Connection,
+    changes: Sequence[AlertChange],
+    closed: dict[tuple[str, uuid.UUID], AlertChange],
+) -> set[Step]:
+    """Insert alerts; one that this same batch closes is inserted closed, so it cannot be in its successor's way."""
+    if not changes:
+        return set()
+    ends = [closed.get((change.device.tenant_id, change.alert.alert_id)) for change in changes]
+    rows = await connection.fetch(
+        _OPEN_ALERTS,
+        [change.device.tenant_id for change in changes],
+        [change.alert.alert_id for change in changes],
+        [change.device.device_id for change in changes],
+        [change.alert.site_id for change in changes],
+        [change.alert.alert_type for change in changes],
+        [change.alert.fingerprint for change in changes],
+        [AlertStatus.CLOSED if end else AlertStatus.OPEN for end in ends],
+        [int(change.alert.severity) for change in changes],
+        [change.alert.confidence for change in changes],
+        [change.alert.summary for change in changes],
+        [_json(change.alert.details) for change in changes],
+        [change.alert.opened_us for change in changes],
+        [end.at_us if end else None for end in ends],
+    )
+    happened: set[Step] = {(row[0], row[1], AlertEvent.OPEN) for row in rows}
+    happened.update((row[0], row[1], AlertEvent.CLOSED) for row in rows if (row[0], row[1]) in closed)
+    return happened
+
+
+async def _write_steps(connection: Connection, steps: Sequence[tuple[AlertChange, tuple[Decision, ...]]]) -> None:
+    if not steps:
+        return
+    await connection.execute(
+        _STEPS,
+        [change.device.tenant_id for change, _ in steps],
+        [change.alert.alert_id for change, _ in steps],
+        [change.event for change, _ in steps],
+        [change.at_us for change, _ in steps],
+        [_json(decisions) for _, decisions in steps],
+    )
+
+
+async def write_deliveries(connection: Connection, deliveries: Sequence[Delivery], happened: Collection[Step]) -> None:
+    """Insert deliveries; those caused by an alert change only if it happened."""
+    wanted = [
+        delivery
+        for delivery in deliveries
+        if delivery.cause != "alert" or (delivery.tenant_id, delivery.alert_id, delivery.event) in happened
+    ]
+    if not wanted:
+        return
+    await connection.execute(
+        _DELIVERIES,
+        [delivery.tenant_id for delivery in wanted],
+        [delivery.delivery_id for delivery in wanted],
+        [delivery.integration_id for delivery in wanted],
+        [delivery.alert_id for delivery in wanted],
+        [delivery.route_id for delivery in wanted],
+        [delivery.event for delivery in wanted],
+        [delivery.cause for delivery in wanted],
+        [_json(delivery.notification) for delivery in wanted],
+        [delivery.due_us for delivery in wanted],
+    )
+
+
+async def write_rejects(
+    connection: Connection, rejects: Sequence[Reject], batch_id: uuid.UUID, partition: int, shard: int
+) -> None:
+    """Count refused messages, and keep those that are to be kept; nothing if this batch was committed before.
+
+    :param partition: one that the lane has locked: its row in lane_batches is the lane's own.
+    """
+    if not rejects or not await connection.fetchval(_FIRST_TIME, partition, batch_id):
+        return
+    counts = Counter(
+        (reject.tenant_id, reject.received_us // _MINUTE_US * _MINUTE_US, str(reject.reason)) for reject in rejects
+    )
+    columns = [list(column) for column in zip(*sorted(counts), strict=True)]
+    await connection.execute(_COUNTS, *columns, [counts[name] for name in sorted(counts)], shard)
+    await _keep(connection, [each for each in rejects if each.payload_json is not None or each.raw is not None])
+
+
+async def _keep(connection: Connection, rejects: Sequence[Reject]) -> None:
+    if not rejects:
+        return
+    await connection.execute(
+        _KEPT,
+        [reject.tenant_id for reject in rejects],
+        [reject.received_us for reject in rejects],
+        [reject.reason for reject in rejects],
+        [reject.detail for reject in rejects],
+        [reject.device_id for reject in rejects],
+        [reject.topic for reject in rejects],
+        [reject.payload_json for reject in rejects],
+        [reject.raw for reject in rejects],
+    )
+
+
+async def without_the_vanished(connection: Connection, writes: WriteSet) -> WriteSet:
+    """Leave out what hangs on devices and integrations that were deleted meanwhile. Readings hang on nothing."""
+    keys = {state.key for state in writes.states} | {change.device for change, _ in writes.changes}
+    targets = {(delivery.tenant_id, delivery.integration_id) for delivery in writes.deliveries}
+    devices = await _left(connection, _DEVICES_LEFT, {(key.tenant_id, key.device_id) for key in keys})
+    integrations = await _left(connection, _INTEGRATIONS_LEFT, targets)
+    return msgspec.structs.replace(
+        writes,
+        states=[each for each in writes.states if (each.key.tenant_id, each.key.device_id) in devices],
+        changes=[each for each in writes.changes if (each[0].device.tenant_id, each[0].device.device_id) in devices],
+        deliveries=[each for each in writes.deliveries if (each.tenant_id, each.integration_id) in integrations],
+    )
+
+
+async def _left(connection: Connection, sql: str, names: set[tuple[str, Any]]) -> set[tuple[str, Any]]:
+    if not names:
+        return set()
+    columns = [list(column) for column in zip(*names, strict=True)]
+    return {(row[0], row[1]) for row in await connection.fetch(sql, *columns)}
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
