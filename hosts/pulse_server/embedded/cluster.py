@@ -8,6 +8,7 @@
         port             kept, so that addresses survive a restart
         owner.lock       held (flock) by the process that owns the running server
         url              the address of the running server, 0600
+        socket_dir       where the socket is, when the path to the cluster is too long for one
         server.log       what PostgreSQL said
 """
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SUPERUSER = "postgres"
 DRAFT = "cluster.new-"
+
+_STATUS_LINE = 8
 
 _SETTINGS = """\
 # Written by the product at every start. Your own settings go into postgresql.conf, below its include.
@@ -186,3 +189,12 @@ def sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def says_ready(cluster: Path) -> bool:
+    """Whether the postmaster wrote ``ready`` into the last line of its pid file (PostgreSQL's miscinit.h)."""
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= _STATUS_LINE and lines[_STATUS_LINE - 1].strip() == "ready"

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import psycopg
 import structlog
 
-from pulse_core.errors import ConfigError, StoreUnavailable
-from pulse_server.embedded import account, binaries, child, cluster, survivors
+from pulse_core.errors import StoreUnavailable
+from pulse_server.embedded import account, binaries, cluster, lock, survivors
+from pulse_server.embedded.spawn import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,14 +53,13 @@ class EmbeddedPostgres:
         self.data_dir = data_dir.absolute()
         self.cluster = self.data_dir / "cluster"
         self._settings = dict(settings or {})
+        self._programs = Programs(Path(), None)
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_dir: Path | None = None
         self._port = 0
         self._stopping = False
         self._turn = threading.Lock()
-        self._account: account.Account | None = None
-        self._install = Path()
 
     @property
     def url(self) -> str:
@@ -69,14 +67,20 @@ class EmbeddedPostgres:
         return self._url_of(DATABASE)
 
     @property
+    def port(self) -> int:
+        """The port on 127.0.0.1, for those who cannot use the socket."""
+        return self._port
+
+    @property
     def pid(self) -> int | None:
         """The postmaster's process id; None when it does not run."""
-        return self._process.pid if self.running and self._process else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @property
     def running(self) -> bool:
         """Whether the postmaster's process lives."""
-        return self._process is not None and self._process.poll() is None
+        return self.pid is not None
 
     def start(self) -> str:
         """Start the server, making its cluster if there is none, and return :attr:`url`. Blocks until it answers.
@@ -85,16 +89,16 @@ class EmbeddedPostgres:
         :raises StoreUnavailable: it does not come up; the text ends with what it logged last.
         """
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _take_lock(self.data_dir)
+        self._lock = lock.take(self.data_dir)
         self._stopping = False
         try:
             self._settle()
             self._launch()
             self._ensure_database()
+            cluster.write(self.data_dir / "url", self.url, None)
         except BaseException:
             self.stop()
             raise
-        cluster.write(self.data_dir / "url", self.url, None)
         return self.url
 
     def stop(self) -> None:
@@ -112,22 +116,22 @@ class EmbeddedPostgres:
                 self._lock = None
 
     async def supervise(self) -> None:
-        """Bring a killed server back, for as long as this is not cancelled and :meth:`stop` not called.
+        """Bring a killed server back, at the same address, until :meth:`stop` is called or this is cancelled.
 
-        Its address stays. Restarts back off while it keeps dying.
+        Restarts back off while it keeps dying.
         """
         failures = 0
+        since = time.monotonic()
         while not self._stopping:
-            since = time.monotonic()
-            while self.running and not self._stopping:  # noqa: ASYNC110 - a process gives no event
+            if self.running:
                 await asyncio.sleep(_WATCH_EVERY_S)
-            if self._stopping:
-                return
+                continue
             failures = 0 if time.monotonic() - since > _STEADY_AFTER_S else failures
             log.warning("postgres ended", exit=self._process and self._process.returncode, failures=failures)
             await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
             failures += 1
             await self._revive()
+            since = time.monotonic()
 
     async def _revive(self) -> None:
         """Clear and wait in a thread, but spawn in this one: the server is tied to the thread that spawned it."""
@@ -136,50 +140,42 @@ class EmbeddedPostgres:
             self._spawn()
             await asyncio.to_thread(self._wait_until_ready)
         except (StoreUnavailable, OSError) as error:
-            log.error("postgres does not come back", error=str(error))  # noqa: TRY400 - the text says all
+            if not self._stopping:
+                log.warning("postgres does not come back", error=str(error))
         else:
             log.info("postgres is back", pid=self.pid)
 
     def _settle(self) -> None:
         """Everything between holding the lock and being ready to spawn."""
-        self._account = account.service_account(self.cluster)
-        self._install = binaries.locate(self._account)
+        lent = account.service_account(self.cluster)
+        self._programs = Programs(binaries.locate(lent), lent)
         cluster.remove_drafts(self.data_dir)
         if not self.cluster.exists():
-            cluster.create(self.cluster, self._account, self._initdb)
+            cluster.create(self.cluster, lent, self._programs.initdb)
         self._make_way()
-        cluster.prepare(self.cluster, self._account)
-        self._rotate_log()
+        cluster.prepare(self.cluster, lent)
 
     def _make_way(self) -> None:
-        left = survivors.clear(self.cluster)
-        if left:
+        if left := survivors.clear(self.cluster):
             raise StoreUnavailable(f"processes {left} of an earlier server still hold {self.cluster} and do not die")
         cluster.forget_dead_server(self.cluster)
 
     def _launch(self) -> None:
+        """Spawn and wait; again with a fresh port, because somebody may take ours between the look and the use."""
         for attempts_left in (2, 1, 0):
             self._port = cluster.kept_port(self.data_dir)
             self._make_socket_dir()
             self._spawn()
             try:
-                return self._wait_until_ready()
+                self._wait_until_ready()
             except StoreUnavailable:
-                if not attempts_left:
+                if not attempts_left or self.running:
                     raise
                 self._make_way()
-        return None
+            else:
+                return
 
     def _spawn(self) -> None:
-        with self._turn:
-            if self._stopping:
-                raise StoreUnavailable("the server is being stopped")
-            with (self.data_dir / "server.log").open("ab") as out:
-                self._process = self._start_child(
-                    self.cluster, self._command(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
-                )
-
-    def _command(self) -> list[str]:
         settings = {
             "port": str(self._port),
             "listen_addresses": "127.0.0.1",
@@ -187,48 +183,27 @@ class EmbeddedPostgres:
             "unix_socket_permissions": "0700",
             **self._settings,
         }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [str(self._install / "bin" / "postgres"), "-D", self._named(self.cluster), *options]
+        with self._turn:
+            if self._stopping:
+                raise StoreUnavailable("the server is being stopped")
+            said = self._open_log()
+            try:
+                self._process = self._programs.postgres(self.cluster, settings, said)
+            finally:
+                os.close(said)
 
-    def _named(self, folder: Path) -> str:
-        """The working directory's name that PostgreSQL can use, whoever may or may not walk there from the root."""
-        return "/proc/self/cwd" if self._account and Path("/proc/self/cwd").exists() else str(folder)
-
-    def _initdb(self, data: Path, password: Path) -> None:
-        command = [
-            str(self._install / "bin" / "initdb"),
-            f"--pgdata={self._named(data)}",
-            f"--pwfile={password}",
-            f"--username={cluster.SUPERUSER}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ]
-        process = self._start_child(data, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        said, _ = process.communicate()
-        if process.returncode != 0:
-            raise StoreUnavailable(f"initdb failed:\n{said.decode(errors='replace')[-2000:]}")
-
-    def _start_child(self, folder: Path, command: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
-        whom = [str(self._account.uid), str(self._account.gid)] if self._account else ["-", "-"]
-        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-        if "PULSE_EMBEDDED_WATCH" in os.environ:
-            environment["PULSE_EMBEDDED_WATCH"] = "1"
-        return subprocess.Popen(  # noqa: S603 - our own child module
-            [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), *whom, str(folder), *command],
-            env=environment,
-            start_new_session=True,
-            **pipes,
-        )
+    def _open_log(self) -> int:
+        path = self.data_dir / "server.log"
+        if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
+            path.replace(path.with_name("server.log.1"))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _READY_WITHIN_S
         while time.monotonic() < deadline:
             if not self.running:
                 raise StoreUnavailable(f"PostgreSQL did not start; {self._last_words()}")
-            if _says_ready(self.cluster / "postmaster.pid"):
+            if cluster.says_ready(self.cluster):
                 return
             time.sleep(_LOOK_EVERY_S)
         raise StoreUnavailable(f"PostgreSQL is not ready after {_READY_WITHIN_S:.0f} s; {self._last_words()}")
@@ -250,17 +225,17 @@ class EmbeddedPostgres:
         return f"postgresql://{cluster.SUPERUSER}:{password}@/{database}?{where}"
 
     def _make_socket_dir(self) -> None:
-        """The socket lies in the cluster itself, unless that makes a longer path than the kernel takes."""
+        """Have the socket in the cluster itself, unless that makes a longer path than the kernel takes."""
+        self._remove_socket_dir()
         if len(os.fsencode(self.cluster / f".s.PGSQL.{self._port}")) <= _LONGEST_SOCKET_PATH:
             return
-        self._remove_socket_dir()
         self._socket_dir = Path(tempfile.mkdtemp(prefix="pulse-pg-", dir="/tmp"))
-        if self._account:
-            self._account.own(self._socket_dir)
+        if self._programs.account:
+            self._programs.account.own(self._socket_dir)
         cluster.write(self.data_dir / "socket_dir", str(self._socket_dir), None)
 
     def _remove_socket_dir(self) -> None:
-        """Remove the short socket folder, and the one that a killed owner left."""
+        """Remove the short socket folder: ours, or the one that a killed owner left."""
         kept = self.data_dir / "socket_dir"
         if self._lock is not None and kept.exists():
             shutil.rmtree(kept.read_text(), ignore_errors=True)
@@ -268,59 +243,19 @@ class EmbeddedPostgres:
         self._socket_dir = None
 
     def _end_process(self) -> None:
-        if self._process is None:
+        process, self._process = self._process, None
+        if process is None:
             return
         for patience_s, number in _STOP_STEPS:
-            if self.running:
-                self._process.send_signal(number)
+            if process.poll() is None:
+                process.send_signal(number)
                 with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(patience_s)
-        if self._process.poll() != 0:
-            survivors.clear(self.cluster, ((0.5, None), (3.0, signal.SIGQUIT), (5.0, signal.SIGKILL)))
-        self._process = None
-
-    def _rotate_log(self) -> None:
-        path = self.data_dir / "server.log"
-        if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
-            path.replace(path.with_name("server.log.1"))
+                    process.wait(patience_s)
+        if process.returncode != 0:
+            survivors.clear(self.cluster)
 
 
 def running_url(data_dir: Path) -> str | None:
-    """The superuser's address of the server that another process runs in ``data_dir``; None when nobody does."""
-    path, lock = data_dir / "url", data_dir / "owner.lock"
-    if not path.exists() or not lock.exists():
-        return None
-    with lock.open("rb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return path.read_text()
-    return None
-
-
-def _take_lock(data_dir: Path) -> int:
-    """Take the owner's lock, which the kernel gives back when we end, however we end."""
-    try:
-        handle = os.open(data_dir / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except PermissionError as error:
-        raise ConfigError(f"{data_dir} belongs to another user: run as that one, or choose another data_dir") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-        os.close(handle)
-        raise ConfigError(
-            f"another process (pid {owner}) runs the database in {data_dir}: stop it first, or choose another data_dir"
-        ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def _says_ready(pid_file: Path) -> bool:
-    """Whether the postmaster wrote ``ready`` into the last line of its pid file (PostgreSQL, miscinit.h)."""
-    try:
-        lines = pid_file.read_text().splitlines()
-    except FileNotFoundError:
-        return False
-    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS is 8
+    """The superuser's address of the server that a live process runs in ``data_dir``; None when none does."""
+    path = data_dir / "url"
+    return path.read_text() if lock.is_taken(data_dir) and path.exists() else None
