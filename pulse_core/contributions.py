@@ -54,9 +54,7 @@ def channel_schema(channel: type[Channel[Any]]) -> dict[str, Any]:
     try:
         return channel.integration_type.model_json_schema()
     except Exception as error:
-        raise PluginError(
-            f"the configuration of channel {channel.name!r} has no JSON Schema: {error}"
-        ) from error
+        raise PluginError(f"the configuration of channel {channel.name!r} has no JSON Schema: {error}") from error
 
 
 def check_contribution(kind: Kind, candidate: object) -> type[Contribution]:
@@ -67,9 +65,7 @@ def check_contribution(kind: Kind, candidate: object) -> type[Contribution]:
     if not isinstance(candidate, type):
         raise PluginError(f"{kind.hook} must give classes; {candidate!r} is not one")
     if not issubclass(candidate, kind.base):
-        raise PluginError(
-            f"{candidate.__name__} is given to {kind.hook}, so it must extend {kind.base.__name__}"
-        )
+        raise PluginError(f"{candidate.__name__} is given to {kind.hook}, so it must extend {kind.base.__name__}")
     faults = [*_common_faults(kind, candidate), *_particular_faults(candidate)]
     if faults:
         raise PluginError("; ".join(f"{candidate.__name__}{fault}" for fault in faults))
@@ -92,14 +88,10 @@ def _common_faults(kind: Kind, candidate: type[Contribution]) -> Iterator[str]:
 
 def _particular_faults(candidate: type[Contribution]) -> Iterator[str]:
     if issubclass(candidate, Channel):
-        yield from _model_faults(
-            "integration_type", getattr(candidate, "integration_type", None), IntegrationConfig
-        )
+        yield from _model_faults("integration_type", getattr(candidate, "integration_type", None), IntegrationConfig)
     if issubclass(candidate, Evaluator) and not hasattr(candidate, "memory_type"):
         yield ".memory_type is missing: the type of what it remembers of a device"
-    if issubclass(candidate, TelemetryStore) and not isinstance(
-        getattr(candidate, "transactional", None), bool
-    ):
+    if issubclass(candidate, TelemetryStore) and not isinstance(getattr(candidate, "transactional", None), bool):
         yield ".transactional must be True or False"
 
 

@@ -96,26 +96,8 @@ class Plugins:
 
         A check that raises or hangs fails its own plugin; it keeps serving, marked *failed self-check*.
         """
-        checks = {
-            asyncio.create_task(_fault_of(contribution, config)): (each.name, contribution.name)
-            for each in self._found
-            for contribution, config in each.configs.items()
-        }
-        if not checks:
-            return []
-        _, hanging = await asyncio.wait(checks, timeout=timeout_s)
-        for task in hanging:
-            task.cancel()
-        faults: dict[str, list[str]] = {}
-        for task, (plugin, contribution_name) in checks.items():
-            if fault := f"no answer in {timeout_s:g} s" if task in hanging else task.result():
-                faults.setdefault(plugin, []).append(f"{contribution_name}: {fault}")
-        self.statuses = [
-            replace(status, status=PluginState.FAILED_SELF_CHECK, error="; ".join(faults[status.name]))
-            if status.name in faults and status.status is PluginState.ENABLED
-            else status
-            for status in self.statuses
-        ]
+        faults = await check_all(self._found, timeout_s)
+        self.statuses = [with_fault(status, faults.get(status.name)) for status in self.statuses]
         return [status for status in self.statuses if status.status is PluginState.FAILED_SELF_CHECK]
 
     def _of(self, hook: str) -> tuple[type[Any], ...]:
@@ -165,9 +147,7 @@ class Found:
         dist = self.entry_points[0].dist if self.entry_points else None
         state = PluginState.ENABLED if self.enabled else PluginState.DISABLED
         if self.error is not None:
-            state = (
-                PluginState.CONFIG_ERROR if isinstance(self.error, ConfigError) else PluginState.LOAD_ERROR
-            )
+            state = PluginState.CONFIG_ERROR if isinstance(self.error, ConfigError) else PluginState.LOAD_ERROR
         documented = inspect.getdoc(self.module) if self.module else None
         return PluginStatus(
             name=self.name,
@@ -178,6 +158,32 @@ class Found:
             status=state,
             error=str(self.error or ""),
         )
+
+
+def with_fault(status: PluginStatus, fault: str | None) -> PluginStatus:
+    """The status of a plugin after its self-check: ``fault`` is what it said, None when all is well."""
+    if fault is None:
+        return status
+    return replace(status, status=PluginState.FAILED_SELF_CHECK, error=fault)
+
+
+async def check_all(plugins: Sequence[Found], timeout_s: float) -> dict[str, str]:
+    """Run the self-checks of all that these plugins contribute, side by side; return the faults by plugin."""
+    checks = {
+        asyncio.create_task(_fault_of(contribution, config)): (each.name, contribution.name)
+        for each in plugins
+        for contribution, config in each.configs.items()
+    }
+    if not checks:
+        return {}
+    _, hanging = await asyncio.wait(checks, timeout=timeout_s)
+    for task in hanging:
+        task.cancel()
+    faults: dict[str, list[str]] = {}
+    for task, (plugin, contribution) in checks.items():
+        if fault := f"no answer in {timeout_s:g} s" if task in hanging else task.result():
+            faults.setdefault(plugin, []).append(f"{contribution}: {fault}")
+    return {plugin: "; ".join(texts) for plugin, texts in faults.items()}
 
 
 def _active_store(name: str, stores: Sequence[type[TelemetryStore]]) -> type[TelemetryStore]:

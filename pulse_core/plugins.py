@@ -26,7 +26,7 @@ from pulse_core import hookspecs
 from pulse_core.config import explain
 from pulse_core.contributions import KINDS, NAME, Kind, channel_schema, check_contribution
 from pulse_core.errors import ConfigError, PluginError
-from pulse_core.plugin_set import Found, Plugins, PluginState, PluginStatus, did_you_mean
+from pulse_core.plugin_set import Found, Plugins, PluginState, PluginStatus, check_all, did_you_mean, with_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from pulse_core.api import Contribution, PluginConfig
     from pulse_core.config import Config
 
-__all__ = ["GROUP", "PluginState", "PluginStatus", "Plugins", "channel_schema", "load_plugins", "survey"]
+__all__ = [
+    "GROUP",
+    "PluginState",
+    "PluginStatus",
+    "Plugins",
+    "channel_schema",
+    "checked_survey",
+    "load_plugins",
+    "survey",
+]
 
 GROUP = "pulse.plugins"
 """The entry-point group in which a distribution names its plugins."""
@@ -64,6 +73,15 @@ def load_plugins(config: Config, *, specs: Sequence[ModuleType] = ()) -> Plugins
 def survey(config: Config, *, specs: Sequence[ModuleType] = ()) -> list[PluginStatus]:
     """Tell how every installed plugin is doing, without raising: for ``pulse plugins``."""
     return [each.status() for each in _examine(config, specs)[1]]
+
+
+async def checked_survey(
+    config: Config, *, specs: Sequence[ModuleType] = (), timeout_s: float = 10.0
+) -> list[PluginStatus]:
+    """As :func:`survey`, with the self-checks run."""
+    found = _examine(config, specs)[1]
+    faults = await check_all(found, timeout_s)
+    return [with_fault(each.status(), faults.get(each.name)) for each in found]
 
 
 class _OnePlugin(NamedExtensionManager[ModuleType]):
@@ -213,19 +231,13 @@ def _refuse_namesakes(plugins: Sequence[Found]) -> None:
 def _configs(plugin: Found, table: dict[str, Any]) -> dict[type[Contribution], PluginConfig]:
     """Give each class its own keys of ``[plugins.<name>]``; a key that none of them knows is an error."""
     where = f"plugins.{plugin.name}."
-    known = set(
-        itertools.chain.from_iterable(cls.config_type.model_fields for _, cls in plugin.contributions)
-    )
-    faults = [
-        f"{where}{key}: there is no such key{did_you_mean(key, known)}" for key in table if key not in known
-    ]
+    known = set(itertools.chain.from_iterable(cls.config_type.model_fields for _, cls in plugin.contributions))
+    faults = [f"{where}{key}: there is no such key{did_you_mean(key, known)}" for key in table if key not in known]
     configs: dict[type[Contribution], PluginConfig] = {}
     for _, cls in plugin.contributions:
         fields = cls.config_type.model_fields
         try:
-            configs[cls] = cls.config_type.model_validate(
-                {key: value for key, value in table.items() if key in fields}
-            )
+            configs[cls] = cls.config_type.model_validate({key: value for key, value in table.items() if key in fields})
         except ValidationError as error:
             faults += explain(error, cls.config_type, where).splitlines()
     if faults:

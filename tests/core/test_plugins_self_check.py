@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulse_core.plugins import PluginState, load_plugins
+from pulse_core.plugins import PluginState, checked_survey, load_plugins
 from support.distributions import Workshop, channel, config_for, workshop_with_store
 
 if TYPE_CHECKING:
@@ -75,3 +75,11 @@ async def test_a_check_gets_the_operators_configuration(workshop: Workshop) -> N
 
 async def test_nothing_to_check(workshop: Workshop) -> None:
     assert await load_plugins(config_for()).self_check() == []
+
+
+async def test_a_survey_runs_the_checks_although_another_plugin_is_broken(workshop: Workshop) -> None:
+    workshop.install("stranger", {"bell": checked("bell", "raise OSError('cracked')"), "bad": "raise ValueError"})
+    states = {each.name: (str(each.status), each.error) for each in await checked_survey(config_for("bell", "bad"))}
+    assert states["bell"] == ("failed self-check", "bell: OSError: cracked")
+    assert states["bad"][0] == "load error"
+    assert states["memory"] == ("enabled", "")
