@@ -77,9 +77,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
         try:
             networks.append(ip_network(text))
         except ValueError as error:
-            raise ConfigError(
-                f"outbound.allow: {text!r} is not a network like 10.1.0.0/16: {error}"
-            ) from error
+            raise ConfigError(f"outbound.allow: {text!r} is not a network like 10.1.0.0/16: {error}") from error
     return tuple(networks)
 
 

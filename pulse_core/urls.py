@@ -45,9 +45,7 @@ def _secret_url(url: SecretStr) -> SecretStr:
     return url
 
 
-WebUrl = Annotated[
-    str, AfterValidator(web_url), Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})
-]
+WebUrl = Annotated[str, AfterValidator(web_url), Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
 """An http or https URL that may be shown. (Production refuses to call http.)"""
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Field(max_length=LONGEST_URL)]

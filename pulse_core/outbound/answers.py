@@ -19,13 +19,17 @@ _GONE = 410
 
 
 class HttpAnswer(Struct, frozen=True):
-    """An HTTP answer from ``address``. ``headers`` has lower-case names; ``body`` is cut at 64 KB."""
+    """An HTTP answer from ``address``. ``headers`` has lower-case names.
+
+    ``truncated``: ``body`` is not all of it, because it is over 64 KB, too slow or broken off.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     address: str
     duration_ms: int
+    truncated: bool = False
 
     @property
     def text(self) -> str:

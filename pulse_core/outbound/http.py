@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from pulse_core.addresses import literal, shown
-from pulse_core.errors import OutboundRefused, PermanentFailure, TemporaryFailure
+from pulse_core.errors import OutboundRefused, PermanentFailure, PulseError, TemporaryFailure
 from pulse_core.outbound.answers import HttpAnswer
 from pulse_core.outbound.guard import Outbound, reason
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 MAX_ANSWER_BYTES = 64 * 1024
+_BODY_PATIENCE_S = 5.0
 _KEEPALIVE_S = 4.0
 """Shorter than the 5 s after which common servers close: we must not be writing just then."""
 
@@ -93,29 +95,20 @@ class HttpClient:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._exchange(method, target, sent, content)
-        except TimeoutError:
-            raise TemporaryFailure(f"{where}: no answer within {timeout_s:g} s") from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise TemporaryFailure(f"{where}: {_why(error.certificate_error)}") from None
-        except aiohttp.ClientOSError as error:
-            raise TemporaryFailure(f"{where}: {_why(error.__cause__ or error)}") from None
-        except aiohttp.InvalidURL:
-            raise PermanentFailure(f"{where}: the URL cannot be requested") from None
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-            raise TemporaryFailure(f"{where}: the connection broke off before the answer was complete") from None
-        except aiohttp.ClientResponseError:
-            raise TemporaryFailure(f"{where}: the answer is not HTTP, or its header is too long") from None
-        except ValueError:
-            raise PermanentFailure(f"{where}: a header holds what no header may hold") from None
+        except (TimeoutError, aiohttp.ClientError, HttpProcessingError, ValueError) as error:
+            raise _failure(error, where, timeout_s) from None  # the original may hold the URL
 
-    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], content: bytes | None) -> HttpAnswer:
         started = time.perf_counter()
-        async with self._opened().request(method, url, headers=headers, data=body, allow_redirects=False) as response:
-            taken = await _taken(response)
+        async with self._opened().request(
+            method, url, headers=headers, data=content, allow_redirects=False
+        ) as response:
+            body, truncated = await _taken(response)
             return HttpAnswer(
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
-                body=taken,
+                body=body,
+                truncated=truncated,
                 address=getattr(response, "address", ""),
                 duration_ms=round((time.perf_counter() - started) * 1000),
             )
@@ -200,15 +193,45 @@ class _Response(aiohttp.ClientResponse):
         return await super().start(connection)
 
 
-async def _taken(response: aiohttp.ClientResponse) -> bytes:
-    """Read at most 64 KB. A longer answer costs the connection, which is then not used again."""
+async def _taken(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read the body, as much of it as there is in time, and tell whether that was not all.
+
+    The status line has said what matters; a body that is too long, too slow or broken costs the connection only.
+    """
     taken = bytearray()
-    async for chunk in response.content.iter_any():
-        taken += chunk
-        if len(taken) >= MAX_ANSWER_BYTES:
-            response.close()
-            break
-    return bytes(taken[:MAX_ANSWER_BYTES])
+    try:
+        async with asyncio.timeout(_BODY_PATIENCE_S):
+            async for chunk in response.content.iter_any():
+                taken += chunk
+                if len(taken) > MAX_ANSWER_BYTES:
+                    break
+            else:
+                return bytes(taken), False
+    except (TimeoutError, aiohttp.ClientError, HttpProcessingError):
+        pass  # what came is what there is
+    response.close()
+    return bytes(taken[:MAX_ANSWER_BYTES]), True
+
+
+def _failure(error: Exception, where: str, timeout_s: float) -> PulseError:
+    """Say in our words what the client library says, without the URL that its messages hold."""
+    kind: type[PulseError] = TemporaryFailure
+    match error:
+        case TimeoutError():
+            why = f"no answer within {timeout_s:g} s"
+        case aiohttp.ClientConnectorCertificateError():
+            why = _why(error.certificate_error)
+        case aiohttp.ClientOSError():
+            why = _why(error.__cause__ or error)
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            why = "the answer is not HTTP, or its header is too long"
+        case aiohttp.InvalidURL():
+            kind, why = PermanentFailure, "the URL cannot be requested"
+        case aiohttp.ClientError():
+            why = "the connection broke off before the answer was complete"
+        case _:
+            kind, why = PermanentFailure, "a header holds what no header may hold"
+    return kind(f"{where}: {why}")
 
 
 def _why(error: BaseException) -> str:
