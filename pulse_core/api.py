@@ -7,7 +7,6 @@ retries, time-outs, order, metrics and the outbound guard, so that a plugin hold
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -48,6 +47,8 @@ from pulse_core.records import (
 from pulse_core.urls import SecretUrl, WebUrl, origin
 
 if TYPE_CHECKING:
+    import asyncio
+
     from pulse_core.outbound import HttpClient, Outbound
 
 __all__ = [
@@ -344,7 +345,7 @@ class TelemetryStore(Contribution):
     def __init__(self, config: PluginConfig) -> None:
         self.config = config
 
-    async def open(self, database: Any) -> None:
+    async def open(self, database: Any) -> None:  # noqa: ARG002 - for those that override
         """Get ready. ``database`` is the host's pool for the current role."""
         return
 

@@ -9,7 +9,8 @@ import structlog
 
 from pulse_core.directory import Directory
 from pulse_core.errors import StoreUnavailable
-from pulse_core.intake import Desk, Gate
+from pulse_core.gate import Gate
+from pulse_core.intake import Desk
 from pulse_core.lanes import Lane
 from pulse_core.listening import Ears
 from pulse_core.pacing import Pacer
@@ -52,8 +53,8 @@ class DataPath:
         self.world = World(self.directory, evaluators, self._ears, Settings())
         self._pacer = Pacer(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
         pipeline = Pipeline(self.world, clock)
-        self.lanes = [Lane(shard, config, pipeline, clock) for shard in range(config.lanes)]
-        self._gate = Gate(config, self.lanes)
+        self._gate = Gate(config)
+        self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
@@ -65,7 +66,7 @@ class DataPath:
     def not_ready_because(self) -> list[str]:
         """Why :attr:`ready` is false or the database is away; empty when all is well."""
         reasons = [] if self.ready else ["starting: the registry and the lanes are being loaded"]
-        if any(lane.in_outage for lane in self.lanes):
+        if self._gate.in_outage:
             reasons.append("the database does not answer")
         return reasons
 

@@ -25,55 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from pulse_core.api import Credentials
-    from pulse_core.config import PipelineConfig
     from pulse_core.directory import Directory
+    from pulse_core.gate import Gate
     from pulse_core.lanes import Lane
     from pulse_core.listening import Ears
     from pulse_core.pacing import Pacer
     from pulse_core.pipeline import World
     from pulse_core.ports import Clock
 
-_ROOM_AGAIN = 0.75
-"""Reading resumes when this share of the limits is free again: no flutter at the edge."""
-_ROOM_POLL_S = 0.05
 _WORTH_A_LOOK_UP = {Reason.UNREGISTERED_DEVICE, Reason.TOKEN_INVALID, Reason.TOKEN_NOT_SET_IN_REGISTRY}
-
-
-class Gate:
-    """How much is undecided, in all: beyond the limits nothing more is taken in."""
-
-    def __init__(self, config: PipelineConfig, lanes: Sequence[Lane]) -> None:
-        self._most_messages = config.max_undecided_messages
-        self._most_bytes = config.max_undecided_bytes
-        self._lanes = lanes
-        self.messages = 0
-        self.bytes = 0
-
-    def is_open(self) -> bool:
-        """Whether a submission may come in."""
-        return self._has_room(1.0)
-
-    async def room(self) -> None:
-        """Return when there is room again, and the database answers."""
-        while not self._has_room(_ROOM_AGAIN):
-            await asyncio.sleep(_ROOM_POLL_S)
-
-    def enter(self, count: int, size: int) -> None:
-        """Count a submission in."""
-        self.messages += count
-        self.bytes += size
-
-    def leave(self, submission: Submission) -> None:
-        """Count an answered submission out."""
-        self.messages -= len(submission.outcomes)
-        self.bytes -= submission.bytes
-
-    def _has_room(self, share: float) -> bool:
-        return (
-            self.messages < self._most_messages * share
-            and self.bytes < self._most_bytes * share
-            and not any(lane.in_outage for lane in self._lanes)
-        )
 
 
 class Desk:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from pulse_core import evaluate
 from pulse_core.errors import StoreUnavailable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pulse_core.api import ReadingKey
     from pulse_core.config import PipelineConfig
+    from pulse_core.gate import Gate
     from pulse_core.pipeline import Pipeline
     from pulse_core.ports import Clock, LaneStore
 
@@ -40,7 +41,6 @@ commit_seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
 )
 batch_size = Histogram("pulse_batch_entries", "Messages and wake-ups in one batch", buckets=(1, 5, 20, 100, 500, 2000))
-outages = Gauge("pulse_lanes_in_outage", "Lanes whose commits fail at the moment")
 
 _WAKES_BESIDE_MESSAGES = 500
 """While messages wait, a batch takes at most this many wake-ups: silence must not stall ingestion."""
@@ -51,13 +51,14 @@ _IDLE_S = 3600.0
 class Lane:
     """One lane: a queue, the committed state and the timers of its devices, and the loop that serves them."""
 
-    def __init__(self, shard: int, config: PipelineConfig, pipeline: Pipeline, clock: Clock) -> None:
+    def __init__(self, shard: int, config: PipelineConfig, pipeline: Pipeline, gate: Gate, clock: Clock) -> None:
         self.shard = shard
         self.states: dict[DeviceKey, DeviceState] = {}
         self.since_us = clock.now_us()
         self.in_outage = False
         self._config = config
         self._pipeline = pipeline
+        self._gate = gate
         self._clock = clock
         self._queue: deque[Entry] = deque()
         self._changed: list[DeviceKey] = []
@@ -227,14 +228,14 @@ class Lane:
     def _outage(self, error: str) -> None:
         if not self.in_outage:
             self.in_outage = True
-            outages.inc()
+            self._gate.outage(self.shard)
             log.warning("lane.outage", shard=self.shard, error=error)
 
     def _recovered(self) -> None:
         if self.in_outage:
             self.in_outage = False
-            outages.dec()
             self.since_us = self._clock.now_us()
+            self._gate.recovered(self.shard)
             log.info("lane.recovered", shard=self.shard)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         Claim,
         ClaimedDelivery,
         ClaimRoom,
-        Delivery,
         Device,
         DeviceKey,
         DeviceState,
@@ -143,16 +142,3 @@ class DeliveryStore(Protocol):
 
     def wakeups(self) -> AsyncIterator[None]:
         """As :meth:`RouteStore.changes`: yields at once, and whenever deliveries were made."""
-
-
-__all__ = [
-    "Clock",
-    "Delivery",
-    "DeliveryStore",
-    "DeviceRegistry",
-    "LaneStore",
-    "LaneStores",
-    "RouteStore",
-    "SettingsStore",
-    "uuid",
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -10,6 +9,7 @@ from msgspec import Struct
 from pulse_core.records import RETRY_LATER, DeviceKey, Outcome, RawMessage
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 

@@ -69,7 +69,8 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         """The deadline is the threshold after the last message, or after we began to listen again."""
         if memory.stale:
             return Judgement(memory, status=DeviceStatus.STALE)
-        heard_from_us = max(memory.last_us, listening.since_us or now_us)
+        since_us = now_us if listening.since_us is None else listening.since_us
+        heard_from_us = max(memory.last_us, since_us)
         deadline_us = heard_from_us + self._threshold_us(device)
         if now_us < deadline_us:
             return Judgement(memory, (), deadline_us)

@@ -1,0 +1,74 @@
+"""The gate: how much may be undecided at once, over all ways in. When it is shut, sources stop reading."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client import Gauge
+
+if TYPE_CHECKING:
+    from pulse_core.config import PipelineConfig
+    from pulse_core.work import Submission
+
+undecided = Gauge("pulse_undecided_messages", "Messages taken in and not yet answered")
+outages = Gauge("pulse_lanes_in_outage", "Lanes whose commits fail at the moment")
+
+_ROOM_AGAIN = 0.75
+"""Reading resumes when no more than this share of the limits is taken: no flutter at the edge."""
+
+
+class Gate:
+    """Counts what is undecided, and knows which lanes cannot commit."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._most_messages = config.max_undecided_messages
+        self._most_bytes = config.max_undecided_bytes
+        self._out: set[int] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.messages = 0
+        self.bytes = 0
+        undecided.set_function(lambda: self.messages)
+        outages.set_function(lambda: len(self._out))
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether the database fails to answer some lane."""
+        return bool(self._out)
+
+    def is_open(self) -> bool:
+        """Whether another submission may come in."""
+        return not self._out and self.messages < self._most_messages and self.bytes < self._most_bytes
+
+    async def room(self) -> None:
+        """Return when there is room again, and the database answers."""
+        await self._room.wait()
+
+    def enter(self, count: int, size: int) -> None:
+        """Count a submission in."""
+        self.messages += count
+        self.bytes += size
+        if not self.is_open():
+            self._room.clear()
+
+    def leave(self, submission: Submission) -> None:
+        """Count an answered submission out."""
+        self.messages -= len(submission.outcomes)
+        self.bytes -= submission.bytes
+        self._open_again()
+
+    def outage(self, shard: int) -> None:
+        """A lane's commits fail."""
+        self._out.add(shard)
+        self._room.clear()
+
+    def recovered(self, shard: int) -> None:
+        """A lane commits again."""
+        self._out.discard(shard)
+        self._open_again()
+
+    def _open_again(self) -> None:
+        free = self.messages < self._most_messages * _ROOM_AGAIN and self.bytes < self._most_bytes * _ROOM_AGAIN
+        if free and not self._out:
+            self._room.set()
