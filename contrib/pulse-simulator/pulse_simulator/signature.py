@@ -1,8 +1,8 @@
 """Standard Webhooks, the receiver's half, written from the specification.
 
 Source: github.com/standard-webhooks/standard-webhooks. The signed text is
-``{webhook-id}.{webhook-timestamp}.{body}``; ``webhook-signature`` holds ``v1,<base64 of HMAC-SHA256>``, once or more
-often with spaces between; a secret is ``whsec_<base64>``.
+``{webhook-id}.{webhook-timestamp}.{body}``; ``webhook-signature`` holds ``v1,<base64 of HMAC-SHA256>``,
+one or more with spaces between; a secret is ``whsec_<base64>``.
 """
 
 from __future__ import annotations

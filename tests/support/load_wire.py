@@ -1,0 +1,95 @@
+"""What the load generator puts on the wire, encoded once and only patched for each message."""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIRST_SEQ = 1_000_000
+"""Seven digits, and so it stays: every message of a device has the same length."""
+PUBACKS = b"".join(b"\x40\x02" + struct.pack("!H", number) for number in range(1, 0x10000))
+"""Every PUBACK there is, in the order of packet ids: a burst of acknowledgements is one slice of this."""
+LAST_ID = 0xFFFF
+_READINGS = tuple(
+    b',"metrics":{"temp_c":%d.%d,"humidity_pct":%d.5,"battery_pct":%d}}'
+    % (20 + n % 10, n % 10, 40 + n % 10, 50 + n % 50)
+    for n in range(250)
+)
+
+
+class DeviceWords:
+    """One device's bytes: its login, the fixed parts of its messages."""
+
+    def __init__(self, tenant_id: str, device_id: str, site_id: str, token: str) -> None:
+        self._login = f"{tenant_id}/{device_id}".encode()
+        self._token = token.encode()
+        self._client = device_id.encode()
+        self._site = b',"site_id":"%b","seq":' % site_id.encode()
+        topic = b"tenant/%b/device/%b/telemetry" % (tenant_id.encode(), device_id.encode())
+        size = 2 + len(topic) + 2 + len(self.body(0, FIRST_SEQ))
+        self._publish = b"\x32" + _length(size) + struct.pack("!H", len(topic)) + topic
+        self._request = (
+            b"POST /ingest/v1/%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"X-Provision-Token: %b\r\nContent-Length: %d\r\n\r\n" % (topic, self._token, len(self.body(0, FIRST_SEQ)))
+        )
+        self._batch_head = b'{"tenant_id":"%b","device_id":"%b","msg_type":"telemetry","provision_token":"%b",' % (
+            tenant_id.encode(),
+            device_id.encode(),
+            self._token,
+        )
+
+    def connect(self) -> bytes:
+        """CONNECT with a clean session and no keep-alive."""
+        fields = (b"MQTT", b"\x04\xc2\x00\x00", self._client, self._login, self._token)
+        name, flags, *texts = fields
+        body = struct.pack("!H", len(name)) + name + flags
+        body += b"".join(struct.pack("!H", len(text)) + text for text in texts)
+        return b"\x10" + _length(len(body)) + body
+
+    def body(self, ts_ms: int, seq: int) -> bytes:
+        """One message's JSON: three metrics. ``ts_ms`` 0 stands for any of thirteen digits."""
+        return b'{"ts":%013d%b%d%b' % (ts_ms or 10**12, self._site, seq, _READINGS[seq % 250])
+
+    def publish(self, packet_id: int, ts_ms: int, seq: int) -> bytes:
+        """PUBLISH with QoS 1."""
+        return b'%b%b{"ts":%d%b%d%b' % (
+            self._publish,
+            packet_id.to_bytes(2, "big"),
+            ts_ms,
+            self._site,
+            seq,
+            _READINGS[seq % 250],
+        )
+
+    def post(self, ts_ms: int, seq: int) -> bytes:
+        """One message as an HTTP request."""
+        return self._request + self.body(ts_ms, seq)
+
+    def in_batch(self, ts_ms: int, seq: int) -> bytes:
+        """One message as an element of a batch."""
+        return self._batch_head + self.body(ts_ms, seq)[1:]
+
+
+def batch_request(elements: Sequence[bytes]) -> bytes:
+    """Many messages as one HTTP request."""
+    body = b'{"messages":[' + b",".join(elements) + b"]}"
+    head = b"POST /ingest/v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def now_ms() -> int:
+    """The time as devices write it."""
+    return time.time_ns() // 1_000_000
+
+
+def _length(value: int) -> bytes:
+    encoded = bytearray()
+    while True:
+        value, low = value >> 7, value & 0x7F
+        encoded.append(low | (0x80 if value else 0))
+        if not value:
+            return bytes(encoded)
