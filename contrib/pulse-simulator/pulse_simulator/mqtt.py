@@ -102,9 +102,7 @@ class MqttLink:
         while True:
             try:
                 connection = await self._connected()
-                waiting = connection.acknowledged[self._packet_id] = (
-                    asyncio.get_running_loop().create_future()
-                )
+                waiting = connection.acknowledged[self._packet_id] = asyncio.get_running_loop().create_future()
                 connection.writer.write(packets.publish(topic, payload, self._packet_id, again=again))
                 again = True
                 await asyncio.wait_for(waiting, ANSWER_S)

@@ -105,9 +105,7 @@ class Receiver:
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(seen) + "\n")
         payload = seen["payload"] if isinstance(seen["payload"], dict) else {}
-        told = {
-            name: payload.get(name) for name in ("event", "tenant_id", "device_id", "alert_type", "summary")
-        }
+        told = {name: payload.get(name) for name in ("event", "tenant_id", "device_id", "alert_type", "summary")}
         say("webhook", signature_valid=seen["signature_valid"], problem=seen["problem"], what=told)
 
 

@@ -37,9 +37,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], now_
     if not stamp.isascii() or not stamp.isdigit() or abs(now_s - int(stamp)) > TOLERANCE_S:
         raise BadSignature(f"webhook-timestamp is not within {TOLERANCE_S} s of now")
     signed = b".".join((message_id.encode(errors="surrogateescape"), stamp.encode(), body))
-    candidates = [
-        text[3:].encode(errors="surrogateescape") for text in given.split() if text.startswith("v1,")
-    ]
+    candidates = [text[3:].encode(errors="surrogateescape") for text in given.split() if text.startswith("v1,")]
     if not candidates:
         raise BadSignature("no v1 signature")
     for secret in secrets:
