@@ -91,6 +91,10 @@ class Plugins:
         """Name the plugin that contributed a class, for logs and metrics. KeyError: not ours."""
         return self._owner(contribution).name
 
+    def contributed_by(self, plugin: str) -> tuple[type[Contribution], ...]:
+        """The classes that one plugin contributed."""
+        return tuple(cls for each in self._found if each.name == plugin for _, cls in each.contributions)
+
     async def self_check(self, timeout_s: float = 10.0) -> list[PluginStatus]:
         """Run every contribution's ``check`` side by side, note the failures in ``statuses`` and return them.
 
