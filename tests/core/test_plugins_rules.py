@@ -8,7 +8,7 @@ import pytest
 
 from pulse_core.errors import PluginError
 from pulse_core.plugins import channel_schema, load_plugins
-from support.distributions import Workshop, channel, config_for, workshop_with_store
+from support.distributions import STORE, Workshop, channel, config_for, workshop_with_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +127,18 @@ def pulse_register_evaluators(): return [Judge]
 )
 def test_evaluators_that_break_a_rule_are_refused(workshop: Workshop, good: str, bad: str, told: str) -> None:
     assert told in refusal(workshop, EVALUATOR.replace(good, bad))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ("transactional = True", "", ".transactional must be True or False"),
+        ("async def write", "def write", ".write must be async"),
+        ("pulse_register_telemetry_stores", "pulse_register_telemetry_store", "did you mean"),
+    ],
+)
+def test_stores_that_break_a_rule_are_refused(workshop: Workshop, good: str, bad: str, told: str) -> None:
+    assert told in refusal(workshop, STORE.replace('"memory"', '"bell"').replace(good, bad))
 
 
 def test_two_plugins_cannot_bring_the_same_channel(workshop: Workshop) -> None:
