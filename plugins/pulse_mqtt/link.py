@@ -1,0 +1,173 @@
+"""A TCP or TLS connection that is read only while there is no reason not to."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import IntFlag, auto
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WRITE_BUFFER = 64 * 1024
+_CLOSE_TIMEOUT_S = 5.0
+
+
+class Pause(IntFlag):
+    """Why a connection is not being read."""
+
+    LOGIN = auto()
+    """Its token is being checked."""
+    WINDOW = auto()
+    """Too much of it is undecided."""
+    ROOM = auto()
+    """The intake has no room."""
+    PACE = auto()
+    """It is over its rate limit."""
+    PEER = auto()
+    """It leaves our answers unread."""
+    LEAVING = auto()
+    """It is being closed."""
+
+
+class Link(asyncio.Protocol):
+    """Bytes, pauses, timers and the end. What the bytes mean is for the subclass: :meth:`work` and :meth:`gone`."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, log: Any, write_timeout_s: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.log = log
+        self.heard_s = self.loop.time()
+        """When the peer was last heard, or allowed to speak again."""
+        self.paused = Pause(0)
+        self.closed = False
+        """Lost, or about to be."""
+        self.ended = False
+        """The peer has said its last word."""
+        self.needed = 0
+        """How many bytes :meth:`work` needs at least."""
+        self._write_timeout_s = write_timeout_s
+        self._rest = bytearray()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def work(self, data: bytes) -> int:
+        """Read what can be read now of ``data``; return where the rest begins."""
+        raise NotImplementedError
+
+    def gone(self) -> None:
+        """The connection is lost."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """The peer has said its last word and all that can be read is: close once there is nothing to wait for."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A stranger is at the door."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server always passes
+        self.transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whoever ended it, it is over
+        """It is over."""
+        self._shut()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self.gone()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what cannot be read now: at most one packet, and what came with its end."""
+        if self.closed:
+            return
+        self.heard_s = self.loop.time()
+        rest = self._rest
+        if rest or self.paused:
+            rest += data
+            if self.paused or len(rest) < self.needed:
+                return
+            data = bytes(rest)
+            rest.clear()
+        self._advance(data)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more. What it sent is still decided, and acknowledged if it still listens."""
+        self.ended = True
+        if self.closed or self.transport.get_extra_info("ssl_object") is not None:
+            return False
+        if not self.paused:
+            self.finish()
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer does not read our answers."""
+        self.pause(Pause.PEER)
+        self.after("write", self._write_timeout_s, lambda: self.abort("answers left unread"))
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.cancel("write")
+        self.resume(Pause.PEER)
+
+    def pause(self, reason: Pause) -> None:
+        """Stop reading."""
+        if not self.paused and not self.closed:
+            self.transport.pause_reading()
+        self.paused |= reason
+
+    def resume(self, reason: Pause) -> None:
+        """Take one reason away; read again when it was the last."""
+        if not self.paused & reason:
+            return
+        self.paused &= ~reason
+        if not self.paused and not self.closed:
+            self.heard_s = self.loop.time()
+            self.transport.resume_reading()
+            self.loop.call_soon(self._continue)
+
+    def after(self, name: str, delay_s: float, action: Callable[[], object]) -> None:
+        """Do something later, instead of what was to be done under this name."""
+        self.cancel(name)
+        self._timers[name] = self.loop.call_later(delay_s, action)
+
+    def cancel(self, name: str) -> None:
+        """Don't."""
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def close(self, why: str) -> None:
+        """Send what was written, then close."""
+        if not self.closed:
+            self.log.debug("mqtt.closed", why=why)
+            self._shut()
+            self.transport.close()
+            self.after("close", _CLOSE_TIMEOUT_S, self.transport.abort)
+
+    def abort(self, why: str) -> None:
+        """Close at once, whatever is still to be sent."""
+        if not self.closed:
+            self.log.debug("mqtt.closed", why=why)
+            self._shut()
+        self.transport.abort()
+
+    def _shut(self) -> None:
+        self.closed = True
+        self.paused |= Pause.LEAVING
+        self._rest.clear()
+
+    def _advance(self, data: bytes) -> None:
+        read_to = self.work(data)
+        if read_to < len(data) and not self.closed:
+            self._rest += data[read_to:] if read_to else data
+
+    def _continue(self) -> None:
+        if self.paused:
+            return
+        if self._rest:
+            data = bytes(self._rest)
+            self._rest.clear()
+            self._advance(data)
+        if self.ended and not self.paused:
+            self.finish()

@@ -1,0 +1,77 @@
+"""Who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pulse_core.api import DeviceKey
+    from pulse_mqtt.connection import Connection
+
+
+class Roster:
+    """All connections; by device, to end them; and by session, so that a client has one connection at a time."""
+
+    def __init__(self, max_connections: int) -> None:
+        self._limit = max_connections
+        self._all: set[Connection] = set()
+        self._by_device: dict[DeviceKey, set[Connection]] = {}
+        self._sessions: dict[tuple[DeviceKey, str], Connection] = {}
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def enter(self, connection: Connection) -> bool:
+        """Note a new connection; False when there are too many."""
+        self._all.add(connection)
+        self._nobody.clear()
+        return len(self._all) <= self._limit
+
+    def claim(self, key: DeviceKey, connection: Connection) -> None:
+        """Note whom a connection wants to be, before its login: a revocation meanwhile ends it, too."""
+        self._by_device.setdefault(key, set()).add(connection)
+
+    def welcome(self, key: DeviceKey, client_id: str, connection: Connection) -> None:
+        """Note a successful login. An older connection of the same client of the same device ends (3.1.4)."""
+        if not client_id:
+            return
+        before = self._sessions.get((key, client_id))
+        self._sessions[key, client_id] = connection
+        if before is not None:
+            before.close("taken over")
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._all.discard(connection)
+        if not self._all:
+            self._nobody.set()
+        key = connection.key
+        if key is None:
+            return
+        ours = self._by_device.get(key)
+        if ours is not None:
+            ours.discard(connection)
+            if not ours:
+                del self._by_device[key]
+        if self._sessions.get((key, connection.client_id)) is connection:
+            del self._sessions[key, connection.client_id]
+
+    def end(self, key: DeviceKey) -> None:
+        """Close every connection of a device."""
+        for connection in tuple(self._by_device.get(key, ())):
+            connection.close("revoked")
+
+    def everyone(self) -> list[Connection]:
+        """All connections there are now."""
+        return list(self._all)
+
+    async def empty(self, within_s: float) -> None:
+        """Return when nobody is connected any more, or after ``within_s``."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._nobody.wait()
+        except TimeoutError:
+            return

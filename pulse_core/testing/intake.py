@@ -1,0 +1,221 @@
+"""An intake in memory, for tests of ingesters: it judges as the platform does, and does what the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pulse_core import ingest
+from pulse_core.api import (
+    COMMITTED,
+    RETRY_LATER,
+    Credentials,
+    Device,
+    DeviceKey,
+    Outcome,
+    RawMessage,
+    Rejected,
+    StoreUnavailable,
+    Verdict,
+)
+from pulse_core.records import partition_of
+from pulse_core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+
+def known_device(tenant_id: str, device_id: str, token: str | None, *, site_id: str = "site-1") -> Device:
+    """Make a registered device; without a token it is not activated yet."""
+    return Device(
+        key=DeviceKey(tenant_id, device_id),
+        site_id=site_id,
+        revoked=False,
+        token_hash=None if token is None else ingest.hash_token(token),
+        partition=partition_of(tenant_id, device_id),
+    )
+
+
+class LogOnly:
+    """The services of an ingester under test: it may log, and has no business outside."""
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger."""
+        return structlog.get_logger("pulse.testing")
+
+    @property
+    def http(self) -> Any:
+        """Refused."""
+        raise AssertionError("an ingester under test called out")
+
+    outbound = http
+
+
+class Pending:
+    """Messages that were handed over in one call and await their outcomes."""
+
+    def __init__(self, messages: list[RawMessage], future: asyncio.Future[list[Outcome]]) -> None:
+        self.messages = messages
+        self.future = future
+
+
+class FakeIntake:
+    """Implements :class:`pulse_core.api.Intake`.
+
+    By itself it commits every admissible message in the next turn of the event loop. :meth:`hold` keeps outcomes
+    back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged`` and ``receiving_log``.
+    """
+
+    def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
+        self.devices = {device.key: device for device in devices}
+        self.settings = settings or Settings()
+        self.stopping = asyncio.Event()
+        self.script: deque[Outcome] = deque()
+        """Outcomes for the next messages, instead of a judgement."""
+        self.delay_s = 0.0
+        """From submit to outcome."""
+        self.pace_s: Callable[[DeviceKey, int], float] = lambda _key, _count: 0.0
+        """What :meth:`pace` answers."""
+        self.room_for: int | None = None
+        """How many more messages there is room for; None for any number."""
+        self.store_down = False
+        """Logins cannot be judged."""
+        self.pending: list[Pending] = []
+        self.committed: list[RawMessage] = []
+        self.refused: list[tuple[RawMessage, Outcome]] = []
+        self.turned_away = 0
+        """How often a message was answered RETRY_LATER."""
+        self.submissions: list[list[RawMessage]] = []
+        self.logins: list[Credentials] = []
+        self.charged: list[tuple[DeviceKey, int]] = []
+        self.receiving_log: list[bool] = []
+        self._holding = False
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
+
+    # What a test says
+
+    def hold(self) -> None:
+        """Keep outcomes back from now on."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Decide all that was held back, oldest first, and hold no more."""
+        self._holding = False
+        for pending in list(self.pending):
+            self.decide(pending)
+
+    def decide(self, pending: Pending) -> None:
+        """Decide one submission now, out of turn if need be."""
+        self.pending.remove(pending)
+        outcomes = [self._decide(message) for message in pending.messages]
+        if not pending.future.done():
+            pending.future.set_result(outcomes)
+
+    def fill(self, room_for: int = 0) -> None:
+        """Leave room for so many messages and no more."""
+        self.room_for = room_for
+        if not room_for:
+            self._has_room.clear()
+
+    def make_room(self) -> None:
+        """There is room again."""
+        self.room_for = None
+        self._has_room.set()
+
+    def revoke(self, key: DeviceKey) -> None:
+        """The operator revokes a device."""
+        device = self.devices.get(key)
+        if device is not None:
+            self.devices[key] = Device(key, device.site_id, True, device.token_hash, device.partition)
+        self._revoked.put_nowait(key)
+
+    # What an ingester asks
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """As the settings say."""
+        return self.settings.MAX_PAYLOAD_BYTES
+
+    async def authenticate(self, credentials: Credentials) -> Device:
+        """Check the token as the platform does."""
+        self.logins.append(credentials)
+        await asyncio.sleep(self.delay_s)
+        if self.store_down:
+            raise StoreUnavailable("the test says so")
+        device = self.devices.get(credentials.key)
+        ingest.check_token(device, credentials.token, 0)
+        if device is None:
+            raise AssertionError("check_token let an unknown device pass")
+        return device
+
+    def submit(self, messages: Sequence[RawMessage]) -> asyncio.Future[list[Outcome]]:
+        """Take messages as far as there is room; the rest must come again."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Outcome]] = loop.create_future()
+        taken = list(messages)
+        self.submissions.append(taken)
+        if self.room_for is not None and self.room_for < len(taken):
+            future.set_result(self._squeeze(taken, self.room_for))
+            return future
+        if self.room_for is not None:
+            self.room_for -= len(taken)
+        pending = Pending(taken, future)
+        self.pending.append(pending)
+        if not self._holding:
+            loop.call_later(self.delay_s, self._decide_later, pending)
+        return future
+
+    async def room(self) -> None:
+        """Wait for :meth:`make_room`."""
+        await self._has_room.wait()
+
+    def pace(self, key: DeviceKey, count: int) -> float:
+        """Charge, and answer what the test wants."""
+        self.charged.append((key, count))
+        return self.pace_s(key, count)
+
+    def receiving(self, up: bool) -> None:
+        """Note it."""
+        self.receiving_log.append(up)
+
+    async def revocations(self) -> AsyncIterator[DeviceKey]:
+        """Those of :meth:`revoke`."""
+        while True:
+            yield await self._revoked.get()
+
+    def _decide_later(self, pending: Pending) -> None:
+        if pending in self.pending and not self._holding:
+            self.decide(pending)
+
+    def _squeeze(self, messages: list[RawMessage], room_for: int) -> list[Outcome]:
+        self.room_for = 0
+        self._has_room.clear()
+        self.turned_away += len(messages) - room_for
+        return [self._decide(message) for message in messages[:room_for]] + [RETRY_LATER] * (len(messages) - room_for)
+
+    def _decide(self, message: RawMessage) -> Outcome:
+        outcome = self.script.popleft() if self.script else self._judge(message)
+        if outcome.verdict is Verdict.COMMITTED:
+            self.committed.append(message)
+        elif outcome.verdict is Verdict.REJECTED:
+            self.refused.append((message, outcome))
+        else:
+            self.turned_away += 1
+        return outcome
+
+    def _judge(self, message: RawMessage) -> Outcome:
+        device = self.devices.get(DeviceKey(message.tenant_id, message.device_id))
+        try:
+            if not message.authenticated and message.refused is None:
+                ingest.check_token(device, ingest.token_of(message), message.received_us)
+            ingest.admit(message, device, self.settings, message.received_us)
+        except Rejected as error:
+            return Outcome(Verdict.REJECTED, error.reason, error.detail)
+        return COMMITTED
