@@ -168,8 +168,7 @@ CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('PENDING', '
 CREATE INDEX deliveries_waiting ON deliveries (tenant_id, integration_id, due_at) WHERE status IN ('PENDING', 'RETRYING');
 CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE status = 'SENDING';
 CREATE INDEX deliveries_newest ON deliveries (tenant_id, created_at DESC, delivery_id);
-CREATE INDEX deliveries_unfinished_of_alert ON deliveries (tenant_id, alert_id, integration_id)
-    WHERE status IN ('PENDING', 'SENDING', 'RETRYING');
+CREATE INDEX deliveries_of_alert ON deliveries (tenant_id, alert_id, integration_id);
 
 CREATE TABLE delivery_attempts (
     tenant_id   text NOT NULL,
@@ -343,22 +342,41 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT SELECT ON tenants, devices, device_state, telemetry, alerts, alert_changes, deliveries, delivery_attempts,
+-- Who may do what. Hashes and stored secrets are readable only by those who check or use them; no role has rights on a
+-- day of telemetry, nor on any column that it has no business to change.
+GRANT SELECT ON tenants, device_state, telemetry, alerts, alert_changes, deliveries, delivery_attempts,
     quarantine_counts, quarantine, audit_log TO pulse_web;
+GRANT SELECT (tenant_id, device_id, site_id, name, labels, revoked_at, stale_after_s, created_at, updated_at)
+    ON devices TO pulse_web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON integrations, integration_routes TO pulse_web;
-GRANT SELECT ON tenants, devices, activation_codes, device_state, telemetry, alerts, alert_changes, integrations,
-    integration_routes, deliveries, delivery_attempts, quarantine_counts, quarantine, settings, audit_log TO pulse_operator;
-GRANT INSERT ON audit_log TO pulse_operator, pulse_admin;
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenants, devices, activation_codes, integrations, integration_routes, settings TO pulse_admin;
+
+GRANT SELECT ON tenants, device_state, telemetry, alerts, alert_changes, integration_routes, deliveries,
+    delivery_attempts, quarantine_counts, quarantine, settings, audit_log TO pulse_operator;
+GRANT SELECT (tenant_id, device_id, site_id, name, labels, revoked_at, stale_after_s, created_at, updated_at)
+    ON devices TO pulse_operator;
+GRANT SELECT (tenant_id, device_id, created_at, expires_at, used_at) ON activation_codes TO pulse_operator;
+GRANT SELECT (tenant_id, integration_id, type, name, enabled, disabled_reason, config, created_at, updated_at)
+    ON integrations TO pulse_operator;
+GRANT INSERT ON audit_log TO pulse_operator;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenants, devices, activation_codes, integrations, integration_routes, settings
+    TO pulse_admin;
 GRANT SELECT ON device_state TO pulse_admin;
-GRANT SELECT, UPDATE ON devices, activation_codes TO pulse_auth;
-GRANT SELECT ON tenants TO pulse_auth;
-GRANT SELECT ON tenants, devices, integrations, integration_routes, settings TO pulse_pipeline;
+GRANT INSERT ON audit_log TO pulse_admin;
+
+GRANT SELECT ON tenants, devices, activation_codes TO pulse_auth;
+GRANT UPDATE (token_hash, previous_token_hash, previous_until, updated_at) ON devices TO pulse_auth;
+GRANT UPDATE (used_at) ON activation_codes TO pulse_auth;
+
+GRANT SELECT ON tenants, devices, integration_routes, settings TO pulse_pipeline;
+GRANT SELECT (tenant_id, integration_id, enabled) ON integrations TO pulse_pipeline;
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_state TO pulse_pipeline;
 GRANT SELECT, INSERT ON telemetry, alert_changes, deliveries, quarantine TO pulse_pipeline;
-GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts TO pulse_pipeline;
-GRANT SELECT, INSERT, UPDATE ON lane_batches TO pulse_pipeline;
+GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts, lane_batches TO pulse_pipeline;
 GRANT EXECUTE ON FUNCTION ensure_telemetry_day(date), drop_telemetry_before(date) TO pulse_pipeline;
-GRANT SELECT ON alerts, settings TO pulse_deliver;
-GRANT SELECT, UPDATE ON integrations, deliveries TO pulse_deliver;
+
+GRANT SELECT ON alerts, integrations, deliveries, settings TO pulse_deliver;
+GRANT UPDATE (enabled, disabled_reason, updated_at) ON integrations TO pulse_deliver;
+GRANT UPDATE (status, due_at, attempts, first_attempt_at, leased_by, lease_until, finished_at, last_error)
+    ON deliveries TO pulse_deliver;
 GRANT SELECT, INSERT ON delivery_attempts TO pulse_deliver;
