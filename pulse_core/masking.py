@@ -125,7 +125,8 @@ def _masked(value: Any, schema: Any, defs: Mapping[str, Any]) -> Any:
     if schema.get("writeOnly"):
         return MASK if value else value
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
-        value = _masked(value, branch, defs)
+        if not (isinstance(value, dict | list) and branch.get("writeOnly")):  # that is another branch's value
+            value = _masked(value, branch, defs)
     if isinstance(value, dict):
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
         return {key: _masked(item, properties.get(key, others), defs) for key, item in value.items()}

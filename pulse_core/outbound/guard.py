@@ -8,6 +8,7 @@ name.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from ipaddress import IPv6Address, ip_address
@@ -136,7 +137,7 @@ def reason(error: OSError) -> str:
         return f"TLS failed: {error.reason or 'the connection broke off'}"
     if isinstance(error, TimeoutError):
         return "no connection in time"
-    return (error.strerror or "the connection broke off").lower()
+    return os.strerror(error.errno).lower() if error.errno else "the connection broke off"
 
 
 def _parse(text: str, host: str) -> Address:
