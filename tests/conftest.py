@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
 from support import no_skips
 
 if TYPE_CHECKING:
