@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 CHANNEL = "pulse_routes"
 
-_LOAD = """
-    SELECT r.tenant_id, r.route_id, r.integration_id, r.name, r.alert_types, r.severities, r.min_severity, r.site_ids,
-           r.device_prefixes, r.deliver_on, r.priority, r.enabled
+COLUMNS = """
+    r.tenant_id, r.route_id, r.integration_id, r.name, r.alert_types, r.severities, r.min_severity, r.site_ids,
+    r.device_prefixes, r.deliver_on, r.priority, r.enabled
+"""
+"""Of ``integration_routes r``, in the order of :class:`Route`'s fields that :func:`route_of` reads."""
+
+_LOAD = f"""
+    SELECT {COLUMNS}
     FROM integration_routes r JOIN integrations i USING (tenant_id, integration_id)
     WHERE r.enabled AND i.enabled
     ORDER BY r.tenant_id, r.priority, r.route_id
@@ -34,7 +39,7 @@ class PostgresRoutes:
         """Every enabled route whose integration is enabled, by tenant and priority."""
         with unavailable():
             rows = await self._pool.fetch(_LOAD)
-        return [_route(row) for row in rows]
+        return [route_of(row) for row in rows]
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields at once, and whenever a route or an integration may have changed."""
@@ -42,7 +47,8 @@ class PostgresRoutes:
             yield
 
 
-def _route(row: asyncpg.Record) -> Route:
+def route_of(row: asyncpg.Record) -> Route:
+    """Make a route of a row that begins with :data:`COLUMNS`."""
     return Route(
         tenant_id=row[0],
         route_id=row[1],

@@ -1,0 +1,48 @@
+"""The dashboard's numbers (pulse_operator)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulse_core.records import Severity
+from pulse_postgres.acting import asking
+from pulse_postgres.devices import STATUS
+from pulse_postgres.paging import Where
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_DEVICE_COUNTS = f"""
+    SELECT {STATUS} AS status, count(*) FROM devices d LEFT JOIN device_state s USING (tenant_id, device_id)
+    WHERE %s GROUP BY 1
+"""
+_ALERT_COUNTS = "SELECT severity, count(*) FROM alerts WHERE status <> 'CLOSED' AND %s GROUP BY 1"
+_WAITING_COUNTS = """
+    SELECT status, count(*) FROM deliveries WHERE status IN ('PENDING', 'SENDING', 'RETRYING') AND %s GROUP BY 1
+"""
+_FINISHED_COUNTS = """
+    SELECT d.status, count(*) FROM tenants t JOIN deliveries d USING (tenant_id)
+    WHERE d.created_at > now() - interval '1 day' AND d.status IN ('DELIVERED', 'DEAD', 'CANCELLED') AND %s GROUP BY 1
+"""
+
+
+async def count_all(pool: asyncpg.Pool[Any], *, tenant_id: str | None = None) -> dict[str, dict[str, int]]:
+    """The dashboard: devices by status, alerts not closed by severity name, deliveries by status.
+
+    Deliveries that are finished count if they were made in the last 24 hours.
+    """
+    alerts = await _counted(pool, _ALERT_COUNTS, "tenant_id", tenant_id)
+    waiting = await _counted(pool, _WAITING_COUNTS, "tenant_id", tenant_id)
+    return {
+        "devices": await _counted(pool, _DEVICE_COUNTS, "d.tenant_id", tenant_id),
+        "alerts": {Severity(int(number)).name: count for number, count in alerts.items()},
+        "deliveries": waiting | await _counted(pool, _FINISHED_COUNTS, "d.tenant_id", tenant_id),
+    }
+
+
+async def _counted(pool: asyncpg.Pool[Any], query: str, column: str, tenant_id: str | None) -> dict[str, int]:
+    where = Where()
+    where.add_given(f"{column} = {{}}", tenant_id)
+    with asking():
+        rows = await pool.fetch(query % where, *where.arguments)
+    return {str(row[0]): row[1] for row in rows}

@@ -1,0 +1,205 @@
+"""Integrations (configured channels) of tenants, and the routes that lead to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pulse_core.errors import NotFound
+from pulse_core.records import StoredIntegration
+from pulse_postgres.acting import acting, asking
+from pulse_postgres.audit import audit
+from pulse_postgres.integration_pages import SHOWN, integration_of, integration_page, route_page
+from pulse_postgres.routes import COLUMNS, route_of
+from pulse_postgres.sqltime import us
+
+if TYPE_CHECKING:
+    import uuid
+
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+    from pulse_core.records import Route
+    from pulse_postgres.paging import Page
+
+_CREATE = f"""
+    INSERT INTO integrations (tenant_id, integration_id, type, name, enabled, config, secrets)
+    VALUES ($1, gen_random_uuid(), $2, $3, $4, $5::jsonb, $6) RETURNING {SHOWN}
+"""
+_UPDATE = f"""
+    UPDATE integrations SET name = COALESCE($3, name), enabled = COALESCE($4, enabled),
+        disabled_reason = CASE WHEN $4 THEN NULL ELSE disabled_reason END, config = COALESCE($5::jsonb, config),
+        secrets = CASE WHEN $5::jsonb IS NULL THEN secrets ELSE $6 END, updated_at = clock_timestamp()
+    WHERE tenant_id = $1 AND integration_id = $2 RETURNING {SHOWN}
+"""
+_STORED = f"""
+    SELECT tenant_id, integration_id, type, config, secrets, enabled, disabled_reason, {us("updated_at")}
+    FROM integrations WHERE tenant_id = $1 AND integration_id = $2
+"""
+_DELETE = "DELETE FROM integrations WHERE tenant_id = $1 AND integration_id = $2 RETURNING true"
+
+_VALUES = "$1, $2, $3, $4, $5::text[], $6::smallint[], $7, $8::text[], $9::text[], $10::text[], $11, $12"
+_CREATE_ROUTE = f"""
+    INSERT INTO integration_routes (tenant_id, route_id, integration_id, name, alert_types, severities, min_severity,
+                                    site_ids, device_prefixes, deliver_on, priority, enabled)
+    VALUES ({_VALUES})
+"""
+_UPDATE_ROUTE = f"""
+    UPDATE integration_routes SET (integration_id, name, alert_types, severities, min_severity, site_ids,
+                                   device_prefixes, deliver_on, priority, enabled, updated_at)
+        = ({_VALUES.removeprefix("$1, $2, ")}, clock_timestamp())
+    WHERE tenant_id = $1 AND route_id = $2 RETURNING true
+"""
+_ROUTE = f"SELECT {COLUMNS} FROM integration_routes r WHERE r.tenant_id = $1 AND r.route_id = $2"
+_DELETE_ROUTE = "DELETE FROM integration_routes WHERE tenant_id = $1 AND route_id = $2 RETURNING true"
+
+
+class Integrations:
+    """Every call names its tenant, and what is another tenant's does not exist.
+
+    ``pool`` logs in as pulse_admin. An integration is a dict without its secrets (``has_secrets`` says whether there
+    are any); the encrypted secrets come out of :meth:`stored` only.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def create(
+        self,
+        tenant_id: str,
+        type_: str,
+        name: str,
+        config: dict[str, Any],
+        secrets: bytes | None,
+        *,
+        actor: str,
+        enabled: bool = True,
+    ) -> dict[str, Any]:
+        """Make an integration of channel type ``type_`` and return it.
+
+        :param config: what may be shown of the channel's configuration, ready for JSON.
+        :param secrets: the rest, encrypted already.
+        :raises NotFound: there is no such tenant.
+        """
+        async with acting(self._pool, missing=f"there is no tenant {tenant_id!r}") as connection:
+            row = await connection.fetchrow(_CREATE, tenant_id, type_, name, enabled, _json(config), secrets)
+            made = integration_of(_found(row, "integration"))
+            await _note(connection, actor, "integration.create", tenant_id, made["integration_id"])
+        return made
+
+    async def page(
+        self, tenant_id: str, *, type_: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """The tenant's integrations, in the order of their ids."""
+        return await integration_page(self._pool, tenant_id=tenant_id, type_=type_, limit=limit, cursor=cursor)
+
+    async def get(self, tenant_id: str, integration_id: uuid.UUID) -> dict[str, Any]:
+        """One integration. Raises NotFound."""
+        with asking():
+            row = await self._pool.fetchrow(
+                f"SELECT {SHOWN} FROM integrations WHERE tenant_id = $1 AND integration_id = $2",
+                tenant_id,
+                integration_id,
+            )
+        return integration_of(_found(row, "integration"))
+
+    async def stored(self, tenant_id: str, integration_id: uuid.UUID) -> StoredIntegration:
+        """One integration with its encrypted secrets, to use or to merge. Raises NotFound."""
+        with asking():
+            row = _found(await self._pool.fetchrow(_STORED, tenant_id, integration_id), "integration")
+        return StoredIntegration(row[0], row[1], row[2], msgspec.json.decode(row[3]), *row[4:])
+
+    async def update(
+        self,
+        tenant_id: str,
+        integration_id: uuid.UUID,
+        *,
+        actor: str,
+        name: str | None = None,
+        enabled: bool | None = None,
+        config: dict[str, Any] | None = None,
+        secrets: bytes | None = None,
+    ) -> dict[str, Any]:
+        """Change what is given and return the whole. ``secrets`` goes with ``config``: both are replaced, or none.
+
+        Enabling clears the reason for which it was disabled. Raises NotFound.
+        """
+        packed = None if config is None else _json(config)
+        async with acting(self._pool) as connection:
+            row = await connection.fetchrow(_UPDATE, tenant_id, integration_id, name, enabled, packed, secrets)
+            changed = integration_of(_found(row, "integration"))
+            await _note(connection, actor, "integration.update", tenant_id, integration_id)
+        return changed
+
+    async def delete(self, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> None:
+        """Remove an integration with its routes and deliveries. Raises NotFound."""
+        async with acting(self._pool) as connection:
+            _found(await connection.fetchrow(_DELETE, tenant_id, integration_id), "integration")
+            await _note(connection, actor, "integration.delete", tenant_id, integration_id)
+
+    async def create_route(self, route: Route, *, actor: str) -> Route:
+        """Keep a new route.
+
+        :raises NotFound: the tenant has no such integration.
+        :raises Conflict: there is a route of that id already.
+        """
+        async with acting(self._pool, missing="there is no such integration") as connection:
+            await connection.execute(_CREATE_ROUTE, *_values(route))
+            await _note(connection, actor, "route.create", route.tenant_id, route.route_id)
+        return route
+
+    async def route_page(self, tenant_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """The tenant's routes, in the order of their ids."""
+        return await route_page(self._pool, tenant_id=tenant_id, limit=limit, cursor=cursor)
+
+    async def get_route(self, tenant_id: str, route_id: uuid.UUID) -> Route:
+        """One route. Raises NotFound."""
+        with asking():
+            return route_of(_found(await self._pool.fetchrow(_ROUTE, tenant_id, route_id), "route"))
+
+    async def update_route(self, route: Route, *, actor: str) -> Route:
+        """Replace the route of that tenant and id. Raises NotFound, for the integration too."""
+        async with acting(self._pool, missing="there is no such integration") as connection:
+            _found(await connection.fetchrow(_UPDATE_ROUTE, *_values(route)), "route")
+            await _note(connection, actor, "route.update", route.tenant_id, route.route_id)
+        return route
+
+    async def delete_route(self, tenant_id: str, route_id: uuid.UUID, *, actor: str) -> None:
+        """Remove a route. Raises NotFound."""
+        async with acting(self._pool) as connection:
+            _found(await connection.fetchrow(_DELETE_ROUTE, tenant_id, route_id), "route")
+            await _note(connection, actor, "route.delete", tenant_id, route_id)
+
+
+def _found(row: asyncpg.Record | None, what: str) -> asyncpg.Record:
+    if row is None:
+        raise NotFound(f"there is no such {what}")
+    return row
+
+
+def _values(route: Route) -> tuple[Any, ...]:
+    return (
+        route.tenant_id,
+        route.route_id,
+        route.integration_id,
+        route.name,
+        sorted(route.alert_types),
+        sorted(route.severities),
+        route.min_severity,
+        sorted(route.site_ids),
+        list(route.device_prefixes),
+        sorted(route.deliver_on),
+        route.priority,
+        route.enabled,
+    )
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+async def _note(
+    connection: PoolConnectionProxy[Any], actor: str, action: str, tenant_id: str, object_id: uuid.UUID
+) -> None:
+    await audit(connection, actor, action, tenant_id=tenant_id, resource=f"{tenant_id}/{object_id}")
