@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOCK = 0x70756C7365  # "pulse"
 _TABLE = "_yoyo_migrations"
+_REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
 def migrations_dir() -> Path:
@@ -101,7 +102,7 @@ async def _applied_ids(dsn: str) -> list[str] | None:
         with unavailable():
             connection = await asyncpg.connect(dsn, timeout=30, command_timeout=30)
             try:
-                rows = await connection.fetch(f"SELECT migration_id FROM public.{_TABLE}")  # noqa: S608 - a constant
+                rows = await connection.fetch(f"SELECT migration_id FROM public.{_TABLE}")
             finally:
                 await connection.close()
     except (asyncpg.UndefinedTableError, asyncpg.InvalidCatalogNameError):
@@ -130,7 +131,7 @@ def _apply(backend: _Backend, directory: Path) -> list[str]:
 
 def _marked(backend: _Backend) -> list[tuple[str]]:
     backend.ensure_internal_schema_updated()
-    return list(backend.execute(f"SELECT migration_id FROM {_TABLE}").fetchall())  # noqa: S608 - a constant
+    return list(backend.execute(f"SELECT migration_id FROM {_TABLE}").fetchall())
 
 
 def _read(directory: Path) -> MigrationList:
@@ -198,6 +199,8 @@ def _connected(database_url: str) -> Iterator[Connection[TupleRow]]:
     except psycopg.ProgrammingError as error:
         raise ConfigError(f"database_url: {error}") from error
     except psycopg.OperationalError as error:
+        if any(text in str(error) for text in _REFUSED):
+            raise ConfigError(f"database_url: {error}") from error
         raise StoreUnavailable(f"the database does not answer: {error}") from error
     with connection:
         yield connection
@@ -218,15 +221,19 @@ def _prepare_database(connection: Connection[TupleRow]) -> None:
     everybody = sql.SQL(", ").join(map(sql.Identifier, ROLES))
     try:
         if owner != OWNER:
-            if not superuser:
-                connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(OWNER), sql.Identifier(me)))
-            connection.execute(
-                sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(OWNER))
-            )
-            connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(OWNER)))
+            _give_away_public(connection, me, is_superuser=superuser)
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), everybody))
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigError(
             f"the account of database_url must own the database {database}: ALTER DATABASE {database} OWNER TO {me}"
         ) from error
+
+
+def _give_away_public(connection: Connection[TupleRow], me: str, *, is_superuser: bool) -> None:
+    names = {"owner": sql.Identifier(OWNER), "me": sql.Identifier(me)}
+    if not is_superuser:
+        connection.execute(sql.SQL("GRANT {owner} TO {me}").format(**names))
+    connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {owner}").format(**names))
+    if not is_superuser:
+        connection.execute(sql.SQL("REVOKE {owner} FROM {me}").format(**names))

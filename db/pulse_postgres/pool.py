@@ -11,7 +11,7 @@ import asyncpg
 from pulse_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -91,7 +91,7 @@ async def tenant(pool: asyncpg.Pool, tenant_id: str) -> AsyncIterator[PoolConnec
             yield connection
 
 
-async def listen(dsn: str, channel: str) -> AsyncIterator[str | None]:
+async def listen(dsn: str, channel: str) -> AsyncGenerator[str | None, None]:
     """Yield None (resync: anything may have changed), then the payload of every notification on ``channel``.
 
     None comes again when more piled up than is worth telling apart. A dead peer is noticed within about 5 s.

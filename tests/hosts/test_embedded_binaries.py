@@ -46,7 +46,7 @@ def test_a_copy_works_away_from_the_wheel(shelf: Path) -> None:
     assert first.is_relative_to(shelf)
     assert binaries.reachable(first, NOBODY)
     whom = NOBODY.uid if os.geteuid() == 0 else None
-    command = [first / "bin" / "postgres", "--version"]
+    command = [str(first / "bin" / "postgres"), "--version"]
     said = subprocess.run(command, capture_output=True, check=True, cwd="/", user=whom)
     assert b" 18." in said.stdout
     assert binaries.copied(binaries.carried(), NOBODY, (shelf,)) == first

@@ -50,6 +50,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="pulse-test-"))
         self._server = EmbeddedPostgres(self._folder / "postgres", settings={"max_connections": "300"})
         self._numbers = itertools.count(1)
+        self._has_template = False
         self.url = self._server.start()
 
     def url_of(self, name: str) -> str:
@@ -62,10 +63,12 @@ class PostgresServer:
 
     def fresh(self) -> Database:
         """A new, migrated database."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_TEMPLATE,)).fetchone():
+        if not self._has_template:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {_TEMPLATE} WITH (FORCE)")
                 connection.execute(f"CREATE DATABASE {_TEMPLATE}")
-                migrate(self.url_of(_TEMPLATE), SECRET_KEY)
+            migrate(self.url_of(_TEMPLATE), SECRET_KEY)
+            self._has_template = True
         return self._create(_TEMPLATE)
 
     def stop(self) -> None:

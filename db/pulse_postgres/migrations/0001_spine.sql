@@ -380,3 +380,6 @@ GRANT UPDATE (enabled, disabled_reason, updated_at) ON integrations TO pulse_del
 GRANT UPDATE (status, due_at, attempts, first_attempt_at, leased_by, lease_until, finished_at, last_error)
     ON deliveries TO pulse_deliver;
 GRANT SELECT, INSERT ON delivery_attempts TO pulse_deliver;
+
+-- Not even by mistake of a later migration.
+REVOKE UPDATE, DELETE, TRUNCATE ON audit_log FROM pulse_owner;
