@@ -1,0 +1,110 @@
+"""The outbox, as the delivery engine works it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulse_postgres.delivery_claim import RETURNING, WAITING, claim, claimed_of
+from pulse_postgres.delivery_record import TOPIC, record
+from pulse_postgres.pool import CONNECT_TIMEOUT_S, listen, unavailable
+from pulse_postgres.sqltime import at, us
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    import asyncpg
+
+    from pulse_core.records import Attempt, Claim, ClaimedDelivery, ClaimRoom
+
+_TAKE_OVER = f"""
+    UPDATE deliveries d SET leased_by = $1, lease_until = {at("$3::bigint")}
+    FROM (SELECT tenant_id AS t, delivery_id AS d, {us("lease_until")} AS lease_us FROM deliveries
+          WHERE status = 'SENDING' AND lease_until < {at("$2::bigint")} AND leased_by <> $1
+          ORDER BY lease_until LIMIT $4 FOR UPDATE SKIP LOCKED) k, integrations i
+    WHERE d.tenant_id = k.t AND d.delivery_id = k.d
+      AND i.tenant_id = d.tenant_id AND i.integration_id = d.integration_id
+    {RETURNING}
+"""
+
+_GIVE_BACK = f"""
+    WITH back AS (
+        UPDATE deliveries SET leased_by = NULL, lease_until = NULL, attempts = attempts - 1,
+            status = CASE WHEN attempts > 1 THEN 'RETRYING' ELSE 'PENDING' END,
+            first_attempt_at = CASE WHEN attempts > 1 THEN first_attempt_at END
+        WHERE status = 'SENDING' AND leased_by = $1 AND NOT delivery_id = ANY($2::uuid[])
+        RETURNING 1), counted AS (SELECT count(*)::integer AS n FROM back)
+    SELECT n, CASE WHEN n > 0 THEN pg_notify('{TOPIC}', '') END FROM counted
+"""
+
+_NEXT_DUE = f"""
+    SELECT {us("LEAST(waiting, leased)")} FROM
+        (SELECT min(due_at) AS waiting FROM deliveries WHERE {WAITING} AND due_at > {at("$2::bigint")}) w,
+        (SELECT min(lease_until) AS leased FROM deliveries WHERE status = 'SENDING' AND leased_by <> $1) l
+"""
+
+
+class PostgresDeliveries:
+    """The :class:`~pulse_core.ports.DeliveryStore` in PostgreSQL, as the role ``pulse_deliver``."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+
+    async def claim(
+        self,
+        worker: str,
+        *,
+        now_us: int,
+        lease_until_us: int,
+        limit: int,
+        per_endpoint: int,
+        rooms: Sequence[ClaimRoom] = (),
+        running: Mapping[str, int] | None = None,
+    ) -> Claim:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+                return await claim(
+                    connection,
+                    worker,
+                    now_us=now_us,
+                    lease_until_us=lease_until_us,
+                    limit=limit,
+                    per_endpoint=per_endpoint,
+                    rooms=rooms,
+                    running=running or {},
+                )
+
+    async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            rows = await self._pool.fetch(_TAKE_OVER, worker, now_us, lease_until_us, limit)
+        lease_us = lease_until_us - now_us
+        return claimed_of(
+            rows,
+            lambda row: row["first_attempt_us"] if row["attempts"] == 1 else row["lease_us"] - lease_us,
+        )
+
+    async def record(self, worker: str, attempts: Sequence[Attempt], *, now_us: int) -> None:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+                await record(connection, worker, attempts, now_us)
+
+    async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            count: int = await self._pool.fetchval(_GIVE_BACK, worker, list(keep))
+        return count
+
+    async def next_due_us(self, worker: str, *, now_us: int) -> int | None:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            due: int | None = await self._pool.fetchval(_NEXT_DUE, worker, now_us)
+        return due
+
+    async def wakeups(self) -> AsyncIterator[None]:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        async for _ in listen(self._dsn, TOPIC):
+            yield None

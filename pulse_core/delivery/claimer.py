@@ -1,0 +1,158 @@
+"""When to look into the outbox, and how much to take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pulse_core.delivery.backoff import Backoff
+from pulse_core.delivery.metrics import DELIVERIES
+from pulse_core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pulse_core.delivery.desk import Desk
+    from pulse_core.ports import Clock, DeliveryStore
+    from pulse_core.records import Claim, ClaimRoom
+
+_US = 1_000_000
+_POLL_S = 15.0
+"""The fallback: notifications and due times wake us long before."""
+_SPACING_S = 0.01
+_SPACING_SHARE = 3.0
+"""Claims take at most a quarter of the time, so that under load they come in batches."""
+_LOOK_FOR_LOST_S = 1.0
+
+log = structlog.get_logger("pulse.delivery")
+
+
+class Claimer:
+    """Keeps the desk supplied. :meth:`wake` says that there may be something to do."""
+
+    def __init__(
+        self, store: DeliveryStore, worker: str, clock: Clock, desk: Desk, *, lease_s: float, per_endpoint: int
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._desk = desk
+        self._lease_s = lease_s
+        self._per_endpoint = per_endpoint
+        self._woken = asyncio.Event()
+        self._full = False
+        self._unsure = False
+        self._looked_for_lost_s = 0.0
+        self._backoff = Backoff()
+
+    def wake(self) -> None:
+        """Look now: deliveries were made, or became due."""
+        self._woken.set()
+
+    def room(self) -> None:
+        """Look again if the last claim had to leave something: there is room now."""
+        if self._full:
+            self._woken.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Claim until ``stopping`` is set."""
+        waking = asyncio.create_task(self._wake_on(stopping))
+        try:
+            while not stopping.is_set():
+                self._woken.clear()
+                began_s = time.monotonic()
+                wait_s = await self._safely()
+                await asyncio.sleep(max(_SPACING_S, _SPACING_SHARE * (time.monotonic() - began_s)))
+                await self._rest(wait_s)
+        finally:
+            waking.cancel()
+
+    async def give_back(self) -> None:
+        """Give back what is leased to us but not held: a claim whose commit we never heard of, or what went stale."""
+        await self._store.give_back(self._worker, keep=list(self._desk.held))
+
+    async def _wake_on(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self._woken.set()
+
+    async def _rest(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _safely(self) -> float:
+        """Take a turn; return how long to rest if nothing wakes us. Nothing that a store does ends the engine."""
+        try:
+            wait_s = await self._turn()
+        except StoreUnavailable as error:
+            log.warning("delivery.claim_waits", error=str(error))
+        except Exception:
+            log.exception("delivery.claim_failed")
+        else:
+            self._backoff.reset()
+            return wait_s
+        self._unsure = True
+        pause_s = self._backoff.next_s()
+        await asyncio.sleep(pause_s)
+        return 0.0
+
+    async def _turn(self) -> float:
+        if self._unsure or self._desk.stale:
+            self._desk.stale = False
+            self._unsure = True
+            await self.give_back()
+            self._unsure = False
+        await self._look_for_lost()
+        self._full = True
+        free = self._desk.free
+        if free <= 0:
+            return _POLL_S
+        now_us, rooms = self._clock.now_us(), self._desk.rooms()
+        claim = await self._store.claim(
+            self._worker,
+            now_us=now_us,
+            lease_until_us=now_us + round(self._lease_s * _US),
+            limit=free,
+            per_endpoint=self._per_endpoint,
+            rooms=rooms,
+            running=self._desk.tenants,
+        )
+        DELIVERIES.labels("CANCELLED").inc(claim.cancelled)
+        not_tried = self._desk.accept(claim.deliveries, self._lease_s)
+        self._full = claim.more or self._filled(claim, rooms)
+        if claim.more or (self._full and not_tried):
+            return 0.0 if self._desk.free > 0 else _POLL_S
+        return await self._until_due()
+
+    def _filled(self, claim: Claim, rooms: Sequence[ClaimRoom]) -> bool:
+        """Whether the claim took all that some endpoint had room for: more may be waiting for it."""
+        endpoint_of = {room.integration_id: room.endpoint for room in rooms}
+        room_of = {room.endpoint: room.room for room in rooms}
+        ids = (each.integration.integration_id for each in claim.deliveries)
+        taken = Counter(endpoint_of.get(one, str(one)) for one in ids)
+        return any(taken[key] >= room_of.get(key, self._per_endpoint) for key in {*taken, *room_of})
+
+    async def _until_due(self) -> float:
+        now_us = self._clock.now_us()
+        due_us = await self._store.next_due_us(self._worker, now_us=now_us)
+        if due_us is None:
+            return _POLL_S
+        return min(_POLL_S, max(0.0, (due_us - now_us) / _US))
+
+    async def _look_for_lost(self) -> None:
+        if time.monotonic() - self._looked_for_lost_s < _LOOK_FOR_LOST_S:
+            return
+        now_us = self._clock.now_us()
+        lost = await self._store.take_over(
+            self._worker, now_us=now_us, lease_until_us=now_us + round(self._lease_s * _US), limit=500
+        )
+        self._looked_for_lost_s = time.monotonic()
+        for claimed in lost:
+            log.warning("delivery.lost", delivery_id=str(claimed.delivery_id), attempt=claimed.attempt)
+            self._desk.lost(claimed)

@@ -1,0 +1,99 @@
+"""Writing attempts down, many in one commit, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pulse_core.delivery.backoff import Backoff
+from pulse_core.delivery.metrics import DELIVERIES
+from pulse_core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pulse_core.ports import Clock, DeliveryStore
+    from pulse_core.records import Attempt
+
+_MOST = 500
+_GATHER_S = 0.005
+"""How long to wait for company while other attempts are running: fewer commits, and still at once for people."""
+
+log = structlog.get_logger("pulse.delivery")
+
+
+class Recorder:
+    """Takes attempts that are over and commits them in batches.
+
+    :param recorded: told of attempts that need no more attention: committed, or impossible to write.
+    :param expecting: whether more attempts are about to end.
+    """
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        worker: str,
+        clock: Clock,
+        *,
+        recorded: Callable[[Sequence[Attempt]], None],
+        expecting: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._recorded = recorded
+        self._expecting = expecting
+        self._waiting: list[Attempt] = []
+        self._some = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, attempt: Attempt) -> None:
+        """Take one over."""
+        self._waiting.append(attempt)
+        self._idle.clear()
+        self._some.set()
+
+    async def flush(self, within_s: float) -> bool:
+        """Wait until everything is committed; say whether it is."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Commit what comes, until cancelled."""
+        while True:
+            await self._some.wait()
+            if self._expecting():
+                await asyncio.sleep(_GATHER_S)
+            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            await self._write(batch)
+            if not self._waiting:
+                self._some.clear()
+                self._idle.set()
+
+    async def _write(self, batch: Sequence[Attempt]) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._store.record(self._worker, batch, now_us=self._clock.now_us())
+            except StoreUnavailable as error:
+                log.warning("delivery.record_waits", attempts=len(batch), error=str(error))
+                await backoff.wait()
+            except Exception as error:
+                if len(batch) > 1:
+                    for one in batch:
+                        await self._write([one])
+                    return
+                log.exception("delivery.not_recorded", delivery_id=str(batch[0].delivery_id), error=str(error))
+                break
+            else:
+                for one in batch:
+                    DELIVERIES.labels(one.status).inc()
+                break
+        self._recorded(batch)

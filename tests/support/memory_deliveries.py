@@ -1,0 +1,271 @@
+"""The in-memory twin of the delivery store: same promises, plain lists. The contract tests run on both."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pulse_core.errors import StoreUnavailable
+from pulse_core.records import Attempt, Claim, ClaimedDelivery, Delivery, StoredIntegration
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from pulse_core.records import ClaimRoom
+
+RANK = {"OPEN": 1, "ACKNOWLEDGED": 2, "CLOSED": 3}
+UNFINISHED = ("PENDING", "SENDING", "RETRYING")
+_numbers = itertools.count()
+
+
+@dataclass(eq=False)
+class Row:
+    """A row of the outbox."""
+
+    delivery: Delivery
+    notification_json: str
+    due_us: int
+    status: str = "PENDING"
+    attempts: int = 0
+    first_attempt_us: int | None = None
+    leased_by: str | None = None
+    lease_until_us: int | None = None
+    finished_us: int | None = None
+    last_error: str | None = None
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def waiting(self) -> bool:
+        return self.status in ("PENDING", "RETRYING")
+
+    @property
+    def subject(self) -> tuple[str, uuid.UUID, uuid.UUID] | None:
+        delivery = self.delivery
+        if delivery.alert_id is None:
+            return None
+        return delivery.tenant_id, delivery.alert_id, delivery.integration_id
+
+    @property
+    def rank(self) -> int:
+        return RANK[self.delivery.event]
+
+
+class MemoryDeliveries:
+    """Set ``down`` and nobody answers."""
+
+    def __init__(self) -> None:
+        self.rows: dict[uuid.UUID, Row] = {}
+        self.integrations: dict[uuid.UUID, StoredIntegration] = {}
+        self.attempts: dict[uuid.UUID, dict[int, Attempt]] = defaultdict(dict)
+        self.down = False
+        self.claims = 0
+        self.clock_us = 0
+        self._listeners: set[asyncio.Event] = set()
+
+    def add(self, delivery: Delivery, notification_json: str | None = None) -> None:
+        """What the pipeline does."""
+        text = notification_json or msgspec.json.encode(delivery.notification).decode()
+        self.rows[delivery.delivery_id] = Row(delivery, text, delivery.due_us)
+        self._notify()
+
+    async def claim(
+        self,
+        worker: str,
+        *,
+        now_us: int,
+        lease_until_us: int,
+        limit: int,
+        per_endpoint: int,
+        rooms: Sequence[ClaimRoom] = (),
+        running: Mapping[str, int] | None = None,
+    ) -> Claim:
+        await self._answer()
+        self.claims += 1
+        picked = self._pick(now_us, limit, per_endpoint, {room.integration_id: room for room in rooms}, running or {})
+        told = [row for row in picked if self._tell(row, now_us)]
+        ready = [row for row in picked if row.waiting]
+        blocked = {row for row in ready if self._before(row)}
+        for row in blocked:
+            again = [one.lease_until_us or one.due_us for one in self._before(row)]
+            row.due_us = max(lease_until_us, *again)
+        taken = [row for row in ready if row not in blocked]
+        for row in taken:
+            row.status, row.leased_by, row.lease_until_us = "SENDING", worker, lease_until_us
+            row.attempts += 1
+            row.first_attempt_us = row.first_attempt_us or now_us
+        more = len(picked) >= limit or len(taken) < len(picked)
+        return Claim([self._claimed(row, now_us) for row in taken], more=more, cancelled=len(told))
+
+    async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
+        await self._answer()
+        result = []
+        for row in self.rows.values():
+            lease = row.lease_until_us
+            if row.status == "SENDING" and row.leased_by != worker and lease is not None and lease < now_us:
+                claimed_us = row.first_attempt_us if row.attempts == 1 else lease - (lease_until_us - now_us)
+                row.leased_by, row.lease_until_us = worker, lease_until_us
+                result.append(self._claimed(row, claimed_us or 0))
+        return result[:limit]
+
+    async def record(self, worker: str, attempts: Sequence[Attempt], *, now_us: int) -> None:
+        await self._answer()
+        for attempt in attempts:
+            row = self.rows.get(attempt.delivery_id)
+            if row is None:
+                continue
+            self.attempts[attempt.delivery_id].setdefault(attempt.attempt, attempt)
+            ours = (row.status, row.leased_by, row.attempts) == ("SENDING", worker, attempt.attempt)
+            if ours or (attempt.status == "DELIVERED" and row.status == "RETRYING"):
+                self._finish(row, attempt, now_us)
+            if attempt.disable is not None:
+                self._disable(attempt)
+
+    async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
+        await self._answer()
+        rows = [
+            row
+            for row in self.rows.values()
+            if row.status == "SENDING" and row.leased_by == worker and row.delivery.delivery_id not in keep
+        ]
+        for row in rows:
+            row.status = "RETRYING" if row.attempts > 1 else "PENDING"
+            row.first_attempt_us = row.first_attempt_us if row.attempts > 1 else None
+            row.attempts -= 1
+            row.leased_by = row.lease_until_us = None
+        if rows:
+            self._notify()
+        return len(rows)
+
+    async def next_due_us(self, worker: str, *, now_us: int) -> int | None:
+        await self._answer()
+        moments = [row.due_us for row in self.rows.values() if row.waiting and row.due_us > now_us]
+        moments += [
+            row.lease_until_us
+            for row in self.rows.values()
+            if row.status == "SENDING" and row.leased_by != worker and row.lease_until_us is not None
+        ]
+        return min(moments, default=None)
+
+    async def wakeups(self) -> AsyncIterator[None]:
+        event = asyncio.Event()
+        event.set()
+        self._listeners.add(event)
+        try:
+            while True:
+                await event.wait()
+                event.clear()
+                if self.down:
+                    raise StoreUnavailable("switched off")
+                yield None
+        finally:
+            self._listeners.discard(event)
+
+    def _pick(
+        self,
+        now_us: int,
+        limit: int,
+        per_endpoint: int,
+        rooms: dict[uuid.UUID, ClaimRoom],
+        running: Mapping[str, int],
+    ) -> list[Row]:
+        due = [row for row in self.rows.values() if row.waiting and row.due_us <= now_us]
+        due.sort(key=lambda row: (row.due_us, row.number))
+        turns = Counter(running)
+        ranked = []
+        for row in due:
+            turns[row.delivery.tenant_id] += 1
+            ranked.append((turns[row.delivery.tenant_id], row.due_us, row.number, row))
+        taken: Counter[str] = Counter()
+        result: list[Row] = []
+        for *_, row in sorted(ranked, key=lambda each: each[:3]):
+            room = rooms.get(row.delivery.integration_id)
+            endpoint = room.endpoint if room else str(row.delivery.integration_id)
+            if len(result) < limit and taken[endpoint] < (room.room if room else per_endpoint):
+                taken[endpoint] += 1
+                result.append(row)
+        return result
+
+    def _subject(self, row: Row) -> list[Row]:
+        return [
+            one
+            for one in self.rows.values()
+            if one is not row and row.subject and one.subject == row.subject and one.status in UNFINISHED
+        ]
+
+    def _before(self, row: Row) -> list[Row]:
+        return [one for one in self._subject(row) if one.rank < row.rank]
+
+    def _tell(self, row: Row, now_us: int) -> bool:
+        """Let a CLOSED that is due tell what was never attempted; say whether ``row`` is told so itself."""
+        closing = [
+            one
+            for one in (row, *self._subject(row))
+            if one.waiting and one.delivery.event == "CLOSED" and one.delivery.cause == "alert" and one.due_us <= now_us
+        ]
+        for one in (row, *self._subject(row)) if closing else ():
+            primary = one.delivery.cause == "alert" and one.delivery.event != "CLOSED"
+            if primary and one.status == "PENDING" and one.attempts == 0:
+                one.status, one.finished_us = "CANCELLED", now_us
+                one.last_error = f"told by delivery {closing[0].delivery.delivery_id}"
+        return row.status == "CANCELLED"
+
+    def _finish(self, row: Row, attempt: Attempt, now_us: int) -> None:
+        row.status = str(attempt.status)
+        row.leased_by = row.lease_until_us = None
+        row.last_error = attempt.detail or None
+        if attempt.due_us is not None:
+            row.due_us = attempt.due_us
+        if row.status == "RETRYING":
+            return
+        row.finished_us = now_us
+        for one in self._subject(row):
+            if one.status == "PENDING" and one.rank > row.rank:
+                one.due_us = min(one.due_us, now_us)
+                self._notify()
+
+    def _disable(self, attempt: Attempt) -> None:
+        assert attempt.integration_id is not None
+        integration = self.integrations[attempt.integration_id]
+        if integration.enabled and integration.updated_us == attempt.integration_updated_us:
+            self.integrations[attempt.integration_id] = msgspec.structs.replace(
+                integration,
+                enabled=False,
+                disabled_reason=attempt.disable,
+                updated_us=integration.updated_us + 1,
+            )
+
+    def _claimed(self, row: Row, claimed_us: int) -> ClaimedDelivery:
+        delivery = row.delivery
+        return ClaimedDelivery(
+            tenant_id=delivery.tenant_id,
+            delivery_id=delivery.delivery_id,
+            integration=self.integrations[delivery.integration_id],
+            event=str(delivery.event),
+            cause=delivery.cause,
+            notification_json=row.notification_json,
+            attempt=row.attempts,
+            first_attempt_us=row.first_attempt_us or claimed_us,
+            claimed_us=claimed_us,
+        )
+
+    def _notify(self) -> None:
+        for event in self._listeners:
+            event.set()
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreUnavailable("switched off")
+
+
+def lost_connection(store: MemoryDeliveries) -> None:
+    """Cut the listeners off, as a database that goes away does."""
+    store.down = True
+    for event in store._listeners:
+        event.set()
