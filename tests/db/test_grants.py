@@ -1,0 +1,242 @@
+"""What each login role may do, in full, and that what it may do is what its work needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from pulse_postgres.roles import OWNER, ROLES
+from support import two_tenants
+from support.two_tenants import DAY, TENANTS, an_id
+
+if TYPE_CHECKING:
+    from support.database import Database
+
+OURS = TENANTS[0]
+
+R, RI, RIU, RU, RIUD = "r", "ri", "riu", "ru", "riud"
+"""Read, insert, update, delete; in brackets: on some columns only."""
+
+EXPECTED: dict[str, dict[str, str]] = {
+    "tenants": {"web": R, "operator": R, "admin": RIUD, "auth": R, "pipeline": R},
+    "devices": {"web": "(r)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R},
+    "activation_codes": {"operator": "(r)", "admin": RIUD, "auth": "r(u)"},
+    "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD},
+    "telemetry": {"web": R, "operator": R, "pipeline": RI},
+    "alerts": {"web": R, "operator": R, "pipeline": RIU, "deliver": R},
+    "alert_changes": {"web": R, "operator": R, "pipeline": RI},
+    "integrations": {"web": RIUD, "operator": "(r)", "admin": RIUD, "pipeline": "(r)", "deliver": "r(u)"},
+    "integration_routes": {"web": RIUD, "operator": R, "admin": RIUD, "pipeline": R},
+    "deliveries": {"web": R, "operator": R, "pipeline": RI, "deliver": "r(u)"},
+    "delivery_attempts": {"web": R, "operator": R, "deliver": RI},
+    "quarantine_counts": {"web": R, "operator": R, "pipeline": RIU},
+    "quarantine": {"web": R, "operator": R, "pipeline": RI},
+    "lane_batches": {"pipeline": RIU},
+    "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
+    "audit_log": {"web": R, "operator": RI, "admin": "i"},
+    "_yoyo_migrations": {role.removeprefix("pulse_"): R for role in ROLES if role != OWNER},
+}
+
+_RIGHTS = """
+    SELECT c.relname, pg_get_userbyid(a.grantee), a.privilege_type, false
+    FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner
+    UNION
+    SELECT c.relname, pg_get_userbyid(a.grantee), a.privilege_type, true
+    FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner
+"""
+_LETTERS = {"SELECT": "r", "INSERT": "i", "UPDATE": "u", "DELETE": "d"}
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    two_tenants.fill(database)
+    return database
+
+
+def run(database: Database, role: str, statement: str, **values: object) -> psycopg.Cursor[Any]:
+    with psycopg.connect(database.dsn(role)) as connection:
+        return connection.execute(statement.encode(), values)
+
+
+def refused(database: Database, role: str, statement: str, **values: object) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(database, role, statement, **values)
+
+
+def test_every_right_of_every_role(filled: Database) -> None:
+    found: dict[str, dict[str, dict[bool, set[str]]]] = {}
+    with filled.superuser() as connection:
+        for table, grantee, right, partly in connection.execute(_RIGHTS):
+            role = str(grantee).removeprefix("pulse_")
+            words = found.setdefault(str(table), {}).setdefault(role, {False: set(), True: set()})
+            words[bool(partly)].add(_LETTERS.get(str(right), f"<{right}>"))
+    assert {
+        table: {role: spelled(words) for role, words in roles.items()} for table, roles in found.items()
+    } == EXPECTED
+
+
+def spelled(words: dict[bool, set[str]]) -> str:
+    whole, partly = ("".join(sorted(words[each], key="riud".find)) for each in (False, True))
+    return whole + (f"({partly})" if partly else "")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_audit_log_only_grows(filled: Database, role: str) -> None:
+    for statement in (
+        "UPDATE audit_log SET actor = 'nobody'",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "INSERT INTO audit_log (actor, action) VALUES ('a', 'b') ON CONFLICT (tenant_id, audit_id) DO UPDATE SET actor = 'c'",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            run(filled, role, statement)
+    with filled.superuser() as connection:
+        assert connection.execute("SELECT DISTINCT actor FROM audit_log").fetchall() == [("test",)]
+
+
+@pytest.mark.parametrize("role", ["pulse_operator", "pulse_admin"])
+def test_those_who_are_watched_can_write_the_audit_log(filled: Database, role: str) -> None:
+    assert run(filled, role, "INSERT INTO audit_log (tenant_id, actor, action) VALUES ('x', 'a', 'b')").rowcount == 1
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != OWNER])
+def test_no_role_changes_the_schema(filled: Database, role: str) -> None:
+    for statement in (
+        "CREATE TABLE mine (n integer)",
+        "CREATE TEMPORARY TABLE mine (n integer)",
+        "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "CREATE SCHEMA mine",
+        "ALTER TABLE devices DISABLE ROW LEVEL SECURITY",
+        "CREATE POLICY all_of_it ON devices USING (true)",
+        "TRUNCATE devices CASCADE",
+        "ALTER ROLE CURRENT_USER BYPASSRLS",
+        "COPY devices TO '/tmp/devices'",
+    ):
+        if "TEMPORARY" in statement:
+            continue
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            run(filled, role, statement)
+
+
+def test_the_pipeline_does_its_work(filled: Database) -> None:
+    work = """
+        SELECT ensure_telemetry_day('2026-01-03');
+        INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
+            VALUES (%(t)s, 'd', '2026-01-03', 1, now(), 'telemetry', 's', '{}') ON CONFLICT DO NOTHING;
+        INSERT INTO device_state (tenant_id, device_id, status, status_since) VALUES (%(t)s, 'd', 'STALE', now())
+            ON CONFLICT (tenant_id, device_id) DO UPDATE SET status = excluded.status;
+        UPDATE alerts SET status = 'CLOSED', closed_at = now() WHERE tenant_id = %(t)s;
+        INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at) VALUES (%(t)s, %(id)s, 'CLOSED', now())
+            ON CONFLICT DO NOTHING;
+        INSERT INTO deliveries (tenant_id, delivery_id, integration_id, event, cause, notification, due_at)
+            VALUES (%(t)s, gen_random_uuid(), %(id)s, 'CLOSED', 'alert', '{}', now()) ON CONFLICT DO NOTHING;
+        SELECT drop_telemetry_before('2026-01-03')
+    """
+    values = {"t": OURS, "id": an_id(OURS)}
+    with psycopg.connect(filled.dsn("pulse_pipeline"), cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(work.encode(), values)
+    with filled.superuser() as connection:
+        days = connection.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'").fetchall()
+        assert days == [("telemetry_20260103",)]
+        assert connection.execute("SELECT status FROM device_state WHERE tenant_id = %s", (OURS,)).fetchone() == (
+            "STALE",
+        )
+
+
+def test_the_pipeline_does_no_more(filled: Database) -> None:
+    for statement in (
+        "UPDATE devices SET site_id = 'x'",
+        "UPDATE telemetry SET metrics = '{}'",
+        "DELETE FROM telemetry",
+        "DELETE FROM alerts",
+        "UPDATE deliveries SET status = 'DEAD'",
+        "SELECT config FROM integrations",
+        "SELECT secrets FROM integrations",
+        "SELECT * FROM activation_codes",
+        "INSERT INTO settings (name, value) VALUES ('MODE', '1')",
+        "SELECT * FROM audit_log",
+        "DROP TABLE telemetry_20260102",
+    ):
+        refused(filled, "pulse_pipeline", statement)
+
+
+def test_delivery_does_its_work(filled: Database) -> None:
+    work = """
+        UPDATE deliveries SET status = 'SENDING', leased_by = 'me', lease_until = now(), attempts = attempts + 1,
+            first_attempt_at = now() WHERE (tenant_id, delivery_id) IN (SELECT tenant_id, delivery_id FROM deliveries
+            WHERE tenant_id = %(t)s FOR UPDATE SKIP LOCKED);
+        INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome)
+            VALUES (%(t)s, %(id)s, 2, now(), 1, 'PERMANENT');
+        UPDATE integrations SET enabled = false, disabled_reason = 'gone', updated_at = now()
+            WHERE tenant_id = %(t)s AND config IS NOT NULL AND secrets IS NULL;
+    """
+    with psycopg.connect(filled.dsn("pulse_deliver"), cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(work.encode(), {"t": OURS, "id": an_id(OURS)})
+    with filled.superuser() as connection:
+        rows = connection.execute("SELECT enabled FROM integrations ORDER BY tenant_id").fetchall()
+        assert rows == [(False,), (True,)]
+
+
+def test_delivery_does_no_more(filled: Database) -> None:
+    for statement in (
+        "UPDATE deliveries SET notification = '{}'",
+        "DELETE FROM deliveries",
+        "INSERT INTO deliveries (tenant_id) VALUES ('x')",
+        "UPDATE integrations SET config = '{}'",
+        "UPDATE alerts SET status = 'CLOSED'",
+        "UPDATE delivery_attempts SET detail = 'x'",
+        "SELECT * FROM devices",
+        "SELECT * FROM telemetry",
+        f"SELECT ensure_telemetry_day('{DAY}')",
+    ):
+        refused(filled, "pulse_deliver", statement)
+
+
+def test_activation_does_its_work_and_no_more(filled: Database) -> None:
+    used = "UPDATE activation_codes SET used_at = now() WHERE used_at IS NULL AND code_hash = %(hash)s"
+    assert run(filled, "pulse_auth", used, hash=OURS.ljust(32, "x").encode()).rowcount == 1
+    token = "UPDATE devices SET token_hash = %(hash)s, updated_at = now() WHERE tenant_id = %(t)s"
+    assert run(filled, "pulse_auth", token, hash=b"n" * 32, t=OURS).rowcount == 1
+    for statement in (
+        "UPDATE devices SET revoked_at = NULL",
+        "UPDATE devices SET tenant_id = 'tenant-b'",
+        "UPDATE activation_codes SET expires_at = now() + interval '1 year'",
+        "DELETE FROM devices",
+        "SELECT * FROM integrations",
+        "SELECT * FROM telemetry",
+    ):
+        refused(filled, "pulse_auth", statement)
+
+
+async def test_a_day_can_be_made_while_every_lane_is_inserting(filled: Database) -> None:
+    """One lane's open transaction must not hold up another that needs a new day."""
+    insert = (
+        "INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)"
+        " VALUES (%s, 'd', %s, 2, now(), 'telemetry', 's', '{}')"
+    )
+    with (
+        psycopg.connect(filled.dsn("pulse_pipeline")) as busy,
+        psycopg.connect(filled.dsn("pulse_pipeline")) as other,
+    ):
+        busy.execute(insert, (OURS, DAY))
+        other.execute("SET LOCAL lock_timeout = '5s'")
+        other.execute(insert, (TENANTS[1], DAY))
+        other.execute("SELECT ensure_telemetry_day('2026-01-03')")
+        other.execute(insert, (TENANTS[1], "2026-01-03"))
+        other.commit()
+        busy.execute(insert, (OURS, "2026-01-03"))
+        busy.commit()
+
+
+async def test_dropping_days_gives_way_to_lanes(filled: Database) -> None:
+    with (
+        psycopg.connect(filled.dsn("pulse_pipeline")) as busy,
+        psycopg.connect(filled.dsn("pulse_pipeline")) as dropping,
+    ):
+        busy.execute("SELECT count(*) FROM telemetry")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            dropping.execute("SELECT drop_telemetry_before('2027-01-01')")

@@ -1,0 +1,51 @@
+"""Two tenants with one row each in every table, and one row of nobody's where that exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid5
+
+import psycopg
+
+if TYPE_CHECKING:
+    from support.database import Database
+
+TENANTS = ("tenant-a", "tenant-b")
+DAY = "2026-01-02"
+
+_FOR_EACH = """
+INSERT INTO tenants VALUES (%(t)s);
+INSERT INTO devices (tenant_id, device_id, site_id, token_hash) VALUES (%(t)s, 'd', 's', %(hash)s);
+INSERT INTO activation_codes (tenant_id, device_id, code_hash, expires_at) VALUES (%(t)s, 'd', %(hash)s, now());
+INSERT INTO device_state (tenant_id, device_id, status, status_since) VALUES (%(t)s, 'd', 'ONLINE', now());
+INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
+    VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
+INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
+    summary, opened_at) VALUES (%(t)s, %(id)s, 'd', 's', 'NO_HEARTBEAT', 'f', 'OPEN', 4, 0.9, '', now());
+INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at) VALUES (%(t)s, %(id)s, 'OPEN', now());
+INSERT INTO integrations (tenant_id, integration_id, type, name, config) VALUES (%(t)s, %(id)s, 'webhook', 'w', '{}');
+INSERT INTO integration_routes (tenant_id, route_id, integration_id) VALUES (%(t)s, %(id)s, %(id)s);
+INSERT INTO deliveries (tenant_id, delivery_id, integration_id, event, cause, notification, due_at)
+    VALUES (%(t)s, %(id)s, %(id)s, 'OPEN', 'test', '{}', now());
+INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome)
+    VALUES (%(t)s, %(id)s, 1, now(), 1, 'DELIVERED');
+"""
+_FOR_NOBODY_TOO = """
+INSERT INTO quarantine_counts VALUES (%(t)s, now(), 'BAD_TOPIC_FORMAT', 0, 1);
+INSERT INTO quarantine (tenant_id, reject_id, received_at, reason) VALUES (%(t)s, %(id)s, now(), 'BAD_TOPIC_FORMAT');
+INSERT INTO audit_log (tenant_id, actor, action) VALUES (%(t)s, 'test', 'test');
+"""
+
+
+def an_id(tenant_id: str) -> UUID:
+    """The id of a tenant's alert, integration, route, delivery and reject."""
+    return uuid5(UUID(int=0), tenant_id)
+
+
+def fill(database: Database) -> None:
+    """Put the rows there, as the superuser, whom no policy binds."""
+    with psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SELECT ensure_telemetry_day(%s)", (DAY,))
+        for tenant_id in (*TENANTS, ""):
+            values = {"t": tenant_id, "id": an_id(tenant_id), "day": DAY, "hash": tenant_id.ljust(32, "x").encode()}
+            connection.execute((_FOR_EACH if tenant_id else "") + _FOR_NOBODY_TOO, values)
