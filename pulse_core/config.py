@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -122,6 +122,14 @@ class Config(BaseSettings):
     delivery: DeliveryConfig = DeliveryConfig()
     outbound: OutboundConfig = OutboundConfig()
     plugins: PluginsConfig = PluginsConfig()
+
+    @field_validator("web", "device_http", "metrics_deliver", mode="before")
+    @classmethod
+    def _keep_port(cls, value: Any, info: ValidationInfo) -> Any:
+        """A section that names only a host keeps its port."""
+        if isinstance(value, dict) and info.field_name:
+            return {"port": cls.model_fields[info.field_name].default.port, **value}
+        return value
 
     @classmethod
     def settings_customise_sources(
