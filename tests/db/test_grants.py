@@ -90,7 +90,8 @@ def test_the_audit_log_only_grows(filled: Database, role: str) -> None:
         "UPDATE audit_log SET actor = 'nobody'",
         "DELETE FROM audit_log",
         "TRUNCATE audit_log",
-        "INSERT INTO audit_log (actor, action) VALUES ('a', 'b') ON CONFLICT (tenant_id, audit_id) DO UPDATE SET actor = 'c'",
+        "INSERT INTO audit_log (actor, action) VALUES ('a', 'b')"
+        " ON CONFLICT (tenant_id, audit_id) DO UPDATE SET actor = 'c'",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(filled, role, statement)
@@ -107,7 +108,6 @@ def test_those_who_are_watched_can_write_the_audit_log(filled: Database, role: s
 def test_no_role_changes_the_schema(filled: Database, role: str) -> None:
     for statement in (
         "CREATE TABLE mine (n integer)",
-        "CREATE TEMPORARY TABLE mine (n integer)",
         "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
         "CREATE SCHEMA mine",
         "ALTER TABLE devices DISABLE ROW LEVEL SECURITY",
@@ -116,8 +116,6 @@ def test_no_role_changes_the_schema(filled: Database, role: str) -> None:
         "ALTER ROLE CURRENT_USER BYPASSRLS",
         "COPY devices TO '/tmp/devices'",
     ):
-        if "TEMPORARY" in statement:
-            continue
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(filled, role, statement)
 

@@ -72,6 +72,19 @@ async def test_several_at_once_apply_it_once(postgres: PostgresServer) -> None:
             each.drop()
 
 
+def test_others_on_the_server_get_no_further_than_its_door(own_server: EmbeddedPostgres) -> None:
+    migrate(own_server.url, KEY)
+    with psycopg.connect(own_server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'x'")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(with_account(own_server.url, "stranger", "x"))
+    with (
+        psycopg.connect(role_dsn(own_server.url, "pulse_web", KEY)) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("CREATE TEMPORARY TABLE mine (n integer)")
+
+
 @pytest.mark.parametrize("role", ["pulse_web", "pulse_pipeline", "pulse_deliver", "pulse_auth"])
 async def test_every_role_can_check_the_schema(database: Database, role: str) -> None:
     await check_schema(database.dsn(role))

@@ -100,12 +100,14 @@ def test_the_tenant_leads_every_key_and_joins_every_reference(filled: Database) 
     keys = look(
         filled,
         "SELECT conrelid::regclass::text, attname FROM pg_constraint JOIN pg_attribute a"
-        " ON a.attrelid = conrelid AND a.attnum = conkey[1] WHERE contype = 'p' AND connamespace = 'public'::regnamespace",
+        " ON a.attrelid = conrelid AND a.attnum = conkey[1]"
+        " WHERE contype = 'p' AND connamespace = 'public'::regnamespace",
     )
     assert {table for table, first in keys if first == "tenant_id"} == {*TENANT_TABLES, "telemetry_20260102"}
     loose = look(
         filled,
-        "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND NOT EXISTS ("
+        "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+        " AND NOT EXISTS ("
         " SELECT FROM unnest(conkey, confkey) AS k (here, there)"
         " JOIN pg_attribute h ON h.attrelid = conrelid AND h.attnum = k.here AND h.attname = 'tenant_id'"
         " JOIN pg_attribute t ON t.attrelid = confrelid AND t.attnum = k.there AND t.attname = 'tenant_id')",
