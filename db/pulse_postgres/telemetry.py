@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +64,7 @@ class PostgresTelemetryStore(TelemetryStore):
         super().__init__(config)
         self._pool: asyncpg.Pool[Any] | None = None
         self._days: set[int] = set()
+        self._making = asyncio.Lock()
 
     async def open(self, database: Any) -> None:
         """Keep the host's pool: pulse_pipeline to write, pulse_operator or pulse_web to read."""
@@ -82,8 +84,11 @@ class PostgresTelemetryStore(TelemetryStore):
         today = max(reading.received_us for reading in readings) // DAY_US
         wanted = {reading.ts_us // DAY_US for reading in readings}
         wanted.update(range(today, today + _DAYS_AHEAD + 1))
-        if missing := wanted - self._days:
-            await self._make_days(sorted(missing))
+        if wanted <= self._days:
+            return
+        async with self._making:
+            if missing := wanted - self._days:
+                await self._make_days(sorted(missing))
 
     async def write(self, readings: Sequence[Reading], transaction: Any) -> None:
         """Insert what is not there yet. ``transaction`` is the asyncpg connection that is in the transaction."""

@@ -242,11 +242,13 @@ CREATE FUNCTION ensure_telemetry_day(day date) RETURNS void
 DECLARE
     part text := 'telemetry_' || to_char(day, 'YYYYMMDD');
 BEGIN
-    IF to_regclass('public.' || part) IS NOT NULL THEN
+    -- A query, not to_regclass: that may still look at the catalogue as it was before we waited for the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = part AND relnamespace = 'public'::regnamespace) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('ensure_telemetry_day'));
-    IF to_regclass('public.' || part) IS NOT NULL THEN
+    -- A query, not to_regclass: that may still look at the catalogue as it was before we waited for the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = part AND relnamespace = 'public'::regnamespace) THEN
         RETURN;
     END IF;
     -- Made beside its parent and then attached, because CREATE … PARTITION OF would wait for every lane's insert.
