@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import IntFlag, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,9 +65,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A stranger is at the door."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server always passes
-        self.transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, but does not say so
+        self.transport.set_write_buffer_limits(high=_WRITE_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whoever ended it, it is over
         """It is over."""
