@@ -189,7 +189,10 @@ def _timestamp_us(ts: str | float, now_us: int, settings: Settings) -> int:
             raise Rejected(Reason.INVALID_FIELD, "ts is not ISO 8601") from error
         ts_us = (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
     else:
-        ts_us = int(ts * 1000)
+        try:
+            ts_us = int(ts * 1000)
+        except OverflowError as error:
+            raise Rejected(Reason.TIMESTAMP_OUT_OF_RANGE) from error
     oldest_us = now_us - settings.TELEMETRY_RETENTION_DAYS * _DAY_US
     if not oldest_us <= ts_us <= now_us + FUTURE_LIMIT_US:
         raise Rejected(Reason.TIMESTAMP_OUT_OF_RANGE)
