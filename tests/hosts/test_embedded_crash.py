@@ -21,7 +21,7 @@ import pytest
 from pulse_server.embedded import cluster
 from pulse_server.embedded.launcher import EmbeddedPostgres
 from pulse_server.embedded.spawn import WATCH
-from pulse_server.embedded.survivors import survivors
+from pulse_server.embedded.survivors import clear, survivors
 from support import postgres_owner, unprivileged
 from support.waiting import until, until_sync
 
@@ -37,11 +37,12 @@ def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     made = EmbeddedPostgres(tmp_path / "pg")
     yield made
     made.stop()
+    clear(made.cluster)
 
 
 @contextlib.contextmanager
 def owner(command: list[str], **more: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, **more, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, **more, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path[1:]])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
@@ -146,7 +147,7 @@ class Writer(threading.Thread):
                         connection.execute("INSERT INTO written VALUES (%s, %s)", (self.number, n))
                         self.acknowledged.append(n)
                         self.since_connect += 1
-            except psycopg.OperationalError:
+            except psycopg.Error:
                 self._ending.wait(0.02)
 
     def end(self) -> None:
