@@ -31,10 +31,8 @@ def _isolated() -> list[str]:
     if not shutil.which("unshare") or not shutil.which("ip"):
         pytest.skip("needs unshare (util-linux) and ip (iproute2)")
     for command in (["unshare", "-n"], ["unshare", "-r", "-n"]):
-        if (
-            subprocess.run([*command, "ip", "link", "set", "lo", "up"], check=False, capture_output=True).returncode
-            == 0
-        ):
+        attempt = subprocess.run([*command, "ip", "link", "set", "lo", "up"], check=False, capture_output=True)
+        if attempt.returncode == 0:
             return command
     pytest.skip("this account may not make a network namespace")
 
