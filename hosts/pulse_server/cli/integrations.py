@@ -1,0 +1,132 @@
+"""``pulse integrations``: configured channels of tenants."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+import msgspec
+from pydantic import SecretStr, ValidationError
+
+from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
+from pulse_postgres.integrations import Integrations
+from pulse_postgres.overview import Overview
+from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
+from pulse_server.cli.work import actor, checked, complaints, everything, on_database
+from pulse_server.configured import channel_of, sealed, shown
+from pulse_server.inputs import IntegrationBody
+from pulse_server.problems import field_errors
+from pulse_server.secret_key import secret_key
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+
+@click.group()
+def integrations() -> None:
+    """Integrations: where a tenant's alerts go."""
+
+
+@integrations.command("add")
+@click.argument("type_", metavar="TYPE")
+@click.option("--tenant", "tenant_id", required=True)
+@click.option("--name", help="For people; the type if not given.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A field; JSON where it is not text.")
+@click.option("--set-env", "from_env", multiple=True, metavar="KEY=VARIABLE", help="A field from the environment.")
+@click.option("--set-stdin", "from_stdin", metavar="KEY", help="A field from standard input.")
+@pass_session
+def add(
+    session: Session,
+    type_: str,
+    tenant_id: str,
+    name: str | None,
+    settings: tuple[str, ...],
+    from_env: tuple[str, ...],
+    from_stdin: str | None,
+) -> None:
+    """Make an integration of channel TYPE. Required secrets that are not given are asked for, unseen."""
+    config = session.config()
+    plugins = load_plugins(config)
+    channel = channel_of(plugins, type_)
+    given = dict(_pair(each) for each in settings)
+    given |= {key: _from_env(variable) for key, variable in map(_pair, from_env)}
+    if from_stdin:
+        given[from_stdin] = sys.stdin.readline().rstrip("\n")
+    fields = _typed(channel.integration_type, given) | _asked(channel.integration_type, given)
+    wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
+    try:
+        public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
+    except ValidationError as error:
+        raise click.UsageError(complaints(field_errors(error))) from error
+    made = on_database(
+        config,
+        lambda pool: Integrations(pool).create(
+            wanted.tenant_id, wanted.type, wanted.name, public, secrets, actor=actor()
+        ),
+    )
+    out.print(f"made integration {made['integration_id']}; next: pulse routes add --tenant {tenant_id}")
+
+
+@integrations.command("list")
+@click.option("--tenant", "tenant_id")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@pass_session
+def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
+    """List integrations; secrets are masked."""
+    config = session.config()
+    plugins = load_plugins(config)
+    found = on_database(
+        config, lambda pool: everything(Overview(pool).integrations, tenant_id=tenant_id), "pulse_operator"
+    )
+    items = [shown(plugins, each) for each in found]
+    if as_json:
+        print_json(items)
+    else:
+        columns = ("tenant_id", "integration_id", "type", "name", "enabled", "disabled_reason", "config")
+        print_table(columns, items, empty="no integrations: pulse integrations add TYPE --tenant TENANT_ID")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"{key}: write KEY=VALUE")
+    return key, value
+
+
+def _from_env(variable: str) -> str:
+    if variable not in os.environ:
+        raise click.UsageError(f"the environment has no {variable}")
+    return os.environ[variable]
+
+
+def _typed(model: type[BaseModel], given: dict[str, str]) -> dict[str, Any]:
+    """Values as the model wants them: text as it is, everything else as JSON if it is JSON."""
+    return {key: value if _is_text(model.model_fields.get(key)) else _json(value) for key, value in given.items()}
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
+
+
+def _is_text(field: FieldInfo | None) -> bool:
+    return field is None or any(kind in {str, SecretStr} for kind in _kinds(field))
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) or (field.annotation,)
+
+
+def _asked(model: type[BaseModel], given: dict[str, str]) -> dict[str, str]:
+    """Ask for the required secrets that were not given."""
+    return {
+        name: click.prompt(name, hide_input=True)
+        for name, field in model.model_fields.items()
+        if name not in given and field.is_required() and SecretStr in _kinds(field)
+    }

@@ -1,0 +1,54 @@
+"""A customer's integration on its way into the store: checked by the channel's own model, secrets sealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pulse_core.errors import PermanentFailure, PluginError
+from pulse_core.masking import masked, split_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulse_core.api import Channel
+    from pulse_core.plugin_set import Plugins
+    from pulse_core.secrets import SecretBox
+
+
+class UnknownChannel(PermanentFailure):
+    """No enabled plugin brings a channel of this type."""
+
+
+def channel_of(plugins: Plugins, type_: str) -> type[Channel[Any]]:
+    """The channel called ``type_``. Raises UnknownChannel, which names those there are."""
+    try:
+        return plugins.channels[type_]
+    except KeyError:
+        raise UnknownChannel(f"no channel {type_!r}; there are: {', '.join(plugins.channels) or 'none'}") from None
+
+
+def sealed(
+    channel: type[Channel[Any]], box: SecretBox, config: Mapping[str, Any]
+) -> tuple[dict[str, Any], bytes | None]:
+    """The two parts in which a configuration is stored: what may be shown, and the encrypted rest.
+
+    :raises pydantic.ValidationError: the configuration does not fit the channel's model.
+    :raises PluginError: the plugin's own code failed over it.
+    """
+    try:
+        model = channel.integration_type.model_validate(dict(config))
+    except ValidationError:
+        raise
+    except Exception as error:
+        raise PluginError(f"channel {channel.name!r} failed over this configuration: {type(error).__name__}") from error
+    public, secret = split_secrets(model)
+    return public, box.seal(secret) if secret else None
+
+
+def shown(plugins: Plugins, integration: Mapping[str, Any]) -> dict[str, Any]:
+    """An integration as people may see it: every secret masked, also one whose plugin is gone."""
+    channel = plugins.channels.get(integration["type"])
+    config = masked(channel.integration_type if channel else None, integration["config"])
+    return {**integration, "config": config}

@@ -1,0 +1,76 @@
+"""The demo in a screenful: what runs, where to look, and lines to copy that work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from pulse_core.config import DEV_ADMIN_KEY
+from pulse_server.demo.plan import STALE_AFTER_S, TRY_ME
+
+if TYPE_CHECKING:
+    from pulse_server.bringup import Platform
+
+
+def show(platform: Platform, *, receiver: str, token: str | None, devices: int) -> None:
+    """Print it. ``token`` is the one of the device to try; None when somebody revoked it."""
+    console = Console(highlight=False)
+    web = platform.addresses["web"]["http"].replace("127.0.0.1", "localhost")
+    pipeline = platform.addresses["pipeline"]
+    console.print()
+    console.print(f"[bold green]OpsConductor-Pulse is running.[/]  Look here: [bold underline]{web}/[/]")
+    console.print(f"[dim]{devices} simulated devices of two tenants report; some fall silent, some misbehave.[/]\n")
+    console.print(_processes(platform, receiver))
+    if token is not None:
+        console.print(f"\n[bold]Try it[/] as the device {TRY_ME.tenant_id}/{TRY_ME.device_id}:\n")
+        for line in lines_to_copy(web, pipeline, token):
+            console.print(line, soft_wrap=True, markup=False)
+            console.print()
+        console.print(
+            f"[dim]Then be silent: {STALE_AFTER_S:g} s later an alert opens, and the receiver gets a signed webhook.[/]"
+        )
+    console.print("\n[bold]Ctrl-C[/] stops everything.\n")
+
+
+def _processes(platform: Platform, receiver: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("what", "pid", "where", "log"):
+        table.add_column(column, no_wrap=True)
+    for name, pid in platform.pids().items():
+        addresses = {**platform.addresses.get(name, {}), **({"http": receiver} if name == "receiver" else {})}
+        log = platform.log_dir / f"{name}.log"
+        table.add_row(name, str(pid), "\n".join(addresses.values()) or "-", _short(log) if log.exists() else "-")
+    return table
+
+
+def _short(path: Path) -> str:
+    """A path as people type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def lines_to_copy(web: str, pipeline: dict[str, str], token: str) -> list[str]:
+    """A line for each way in, and one that reads back what came in."""
+    body = json.dumps({"site_id": TRY_ME.site_id, "metrics": {"temp_c": 21.5}})
+    base = f"tenant/{TRY_ME.tenant_id}/device/{TRY_ME.device_id}"
+    lines = []
+    if "mqtt" in pipeline:
+        broker = urlsplit(pipeline["mqtt"])
+        lines.append(
+            f"mosquitto_pub -h {broker.hostname} -p {broker.port} -i {TRY_ME.device_id} -q 1 "
+            f"-u {TRY_ME.tenant_id}/{TRY_ME.device_id} -P {token} -t {base}/telemetry -m '{body}'"
+        )
+    lines.append(
+        f"curl -i {pipeline['http']}/ingest/v1/{base}/telemetry -H 'Content-Type: application/json' "
+        f"-H 'X-Provision-Token: {token}' -d '{body}'"
+    )
+    lines.append(
+        f"curl -H 'X-Admin-Key: {DEV_ADMIN_KEY}' "
+        f"'{web}/api/admin/devices/{TRY_ME.tenant_id}/{TRY_ME.device_id}/telemetry?limit=5'"
+    )
+    return lines

@@ -1,0 +1,156 @@
+"""The pipeline role: ways in, evaluation, commits. Its HTTP port is where devices post."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import structlog
+
+from pulse_core.clock import SystemClock
+from pulse_core.data_path import DataPath
+from pulse_core.errors import StoreUnavailable
+from pulse_postgres.lanes import PostgresLaneStores
+from pulse_postgres.provisioning import Activation
+from pulse_postgres.registry import PostgresRegistry
+from pulse_postgres.routes import PostgresRoutes
+from pulse_postgres.settings import PostgresSettings
+from pulse_server.activation import PATH, ActivationApp
+from pulse_server.device_http import DeviceRouter
+from pulse_server.retention import Retention
+from pulse_server.roles.base import Host, Role
+from pulse_server.services import Lender
+from pulse_server.serving import HttpServer, bind
+
+if TYPE_CHECKING:
+    from pulse_core.api import Ingester
+
+log = structlog.get_logger(__name__)
+
+_INGESTERS_LEAVE_WITHIN_S = 6.5
+_DRAIN_WITHIN_S = 1.5
+_LISTEN_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.01
+
+
+class PipelineRole(Role):
+    """From a device's message to the commit."""
+
+    name: ClassVar[str] = "pipeline"
+    login: ClassVar[str] = "pulse_pipeline"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._lender = Lender(host.config)
+        self._ingesters: list[Ingester] = []
+        self._mounted: set[str] = set()
+        self._running: list[asyncio.Task[None]] = []
+        self._data_path: DataPath | None = None
+        self._activation = ActivationApp()
+        self._router = DeviceRouter(self.health)
+        self._server: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Answer for our health at once; take messages in when everything is loaded."""
+        self._server = HttpServer(self._router, bind(self.host.config.device_http, "device_http"))
+        await self._server.start()
+        await self.database_ready()
+        self._data_path = await self._assemble()
+        await self._load(self._data_path)
+        self.health.add("data path", self._data_path_reason)
+        self._open_doors(self._data_path)
+        addresses = await self._addresses()
+        self.announce({"http": self._server.url, **addresses})
+
+    async def stop(self) -> None:
+        """Stop accepting, commit, acknowledge, leave."""
+        self.withdraw()
+        if self._data_path is not None:
+            self._data_path.stopping.set()
+        leaving = [self._ingesters_left()]
+        if self._server is not None:
+            leaving.append(self._server.stop())
+        await asyncio.gather(*leaving)
+        if self._data_path is not None:
+            await self._data_path.stop(_DRAIN_WITHIN_S)
+        await self._lender.close()
+        await self.resources.aclose()
+
+    async def _assemble(self) -> DataPath:
+        plugins, dsn = self.host.plugins, self.host.dsn(self.login)
+        pool = await self.pool(self.login)
+        self._activation.store = Activation(await self.pool("pulse_auth", max_size=2))
+        store = plugins.telemetry_store(plugins.config_of(plugins.telemetry_store))
+        await store.open(pool)
+        self.resources.push_async_callback(store.close)
+        settings = PostgresSettings(pool, dsn)
+        retention = Retention(store, settings)
+        self.resources.push_async_callback(retention.stop)
+        retention.start()
+        return DataPath(
+            self.host.config.pipeline,
+            registry=PostgresRegistry(pool, dsn),
+            lane_stores=PostgresLaneStores(dsn, store),
+            routes=PostgresRoutes(pool, dsn),
+            settings=settings,
+            evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
+            clock=SystemClock(),
+        )
+
+    async def _load(self, data_path: DataPath) -> None:
+        """Load everything; the database may still come and go meanwhile."""
+        while True:
+            try:
+                await data_path.start()
+            except StoreUnavailable as error:
+                self.health.hold("database", str(error))
+                log.warning("pipeline.load_interrupted", reason=str(error))
+                await data_path.stop(0)
+                self.resources, old = AsyncExitStack(), self.resources
+                await old.aclose()
+                await self.database_ready()
+                self._data_path = data_path = await self._assemble()
+            else:
+                return
+
+    def _open_doors(self, data_path: DataPath) -> None:
+        """Start every ingester and mount what each hands back for HTTP."""
+        plugins = self.host.plugins
+        mounts: list[tuple[str, Any]] = [(PATH, self._activation)]
+        for cls in plugins.ingesters:
+            ingester = cls(plugins.config_of(cls), self._lender.to(plugins.plugin_of(cls)))
+            intake = data_path.intake(cls.name)
+            if mount := ingester.asgi(intake):
+                mounts.append(mount)
+                self._mounted.add(cls.name)
+            task = asyncio.create_task(ingester.run(intake), name=f"ingester {cls.name}")
+            self.watch(task, f"ingester {cls.name}")
+            self._ingesters.append(ingester)
+            self._running.append(task)
+        self._router.open(mounts)
+
+    async def _addresses(self) -> dict[str, str]:
+        """Where the ingesters listen; those that serve no HTTP are waited for, because they still have to bind."""
+        deadline = asyncio.get_running_loop().time() + _LISTEN_WITHIN_S
+        while not self.failed.done() and asyncio.get_running_loop().time() < deadline:
+            if all(ingester.addresses() for ingester in self._ingesters if not self._serves_http(ingester)):
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return {name: url for ingester in self._ingesters for name, url in ingester.addresses().items()}
+
+    def _serves_http(self, ingester: Ingester) -> bool:
+        return ingester.name in self._mounted
+
+    async def _data_path_reason(self) -> str | None:
+        return "; ".join(self._data_path.not_ready_because()) or None if self._data_path else None
+
+    async def _ingesters_left(self) -> None:
+        if not self._running:
+            return
+        _, hanging = await asyncio.wait(self._running, timeout=_INGESTERS_LEAVE_WITHIN_S)
+        for task in hanging:
+            log.warning("ingester.hangs", task=task.get_name())
+            task.cancel()
+        if hanging:
+            await asyncio.wait(hanging, timeout=1)

@@ -1,0 +1,46 @@
+"""The web role: the admin API, and in the demo a live page."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pulse_postgres.provisioning import Activation
+from pulse_server.activation import ActivationApp
+from pulse_server.roles.base import Host, Role
+from pulse_server.serving import HttpServer, bind
+from pulse_server.web import Front, create_app
+from pulse_server.web.services import Services
+
+
+class WebRole(Role):
+    """People and programs."""
+
+    name: ClassVar[str] = "web"
+    login: ClassVar[str] = "pulse_operator"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._server: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Answer at once; until the database is there, with 503."""
+        config = self.host.config
+        activation = ActivationApp()
+        services = Services(config, self.host.secret_key, self.host.plugins)
+        front = Front(create_app(services), self.health, activation)
+        self._server = HttpServer(front, bind(config.web, "web"))
+        await self._server.start()
+        await self.database_ready()
+        operator = await self.pool("pulse_operator")
+        await services.open(await self.pool("pulse_admin"), operator)
+        self.resources.push_async_callback(services.close)
+        activation.store = Activation(await self.pool("pulse_auth", max_size=4))
+        self.health.add("database", self.answers(operator))
+        self.announce({"http": self._server.url})
+
+    async def stop(self) -> None:
+        """Finish the requests in flight."""
+        self.withdraw()
+        if self._server is not None:
+            await self._server.stop()
+        await self.resources.aclose()

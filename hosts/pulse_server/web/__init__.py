@@ -1,0 +1,55 @@
+"""The web application: admin API, and in the demo a live page. A Quart app behind a thin ASGI front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quart import Quart
+
+from pulse_server.activation import PATH, ActivationApp
+from pulse_server.health import PATHS, Health
+from pulse_server.web import admin, errors, home, requests
+from pulse_server.web.live import blueprint as live
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from pulse_server.web.services import Services
+
+MAX_BODY_BYTES = 256 * 1024
+_BODY_WITHIN_S = 15
+
+
+def create_app(services: Services) -> Quart:
+    """Build the Quart app. ``services`` may still be closed: then whatever needs the database answers 503."""
+    app = Quart(__name__)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, BODY_TIMEOUT=_BODY_WITHIN_S)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions["services"] = services
+    requests.install(app)
+    errors.install(app)
+    app.register_blueprint(admin.blueprint)
+    app.register_blueprint(home.blueprint)
+    if services.config.demo:
+        app.register_blueprint(live)
+    return app
+
+
+class Front:
+    """What uvicorn calls: health and activation answer by themselves, the rest is Quart's."""
+
+    def __init__(self, app: Quart, health: Health, activation: ActivationApp) -> None:
+        self._app = app
+        self._health = health
+        self._activation = activation
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Dispatch one request."""
+        path = scope.get("path", "")
+        if path in PATHS:
+            await self._health.app(scope, receive, send)
+        elif path == PATH:
+            await self._activation(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)  # type: ignore[arg-type]

@@ -1,0 +1,74 @@
+"""Every error of the web application as RFC 9457 problem details; never a traceback to the peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from quart import Quart, Response, g
+from werkzeug.exceptions import HTTPException
+
+from pulse_core.errors import Conflict, NotFound, PermanentFailure, TemporaryFailure
+from pulse_server import problems
+from pulse_server.web.bodies import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = structlog.get_logger(__name__)
+
+_RETRY_AFTER_S = 2
+
+
+def install(app: Quart) -> None:
+    """Register the handlers."""
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(NotFound, _from_not_found)
+    app.register_error_handler(Conflict, _from_conflict)
+    app.register_error_handler(TemporaryFailure, _from_temporary)
+    app.register_error_handler(PermanentFailure, _from_permanent)
+    app.register_error_handler(Exception, _from_bug)
+
+
+def _respond(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: list[dict[str, str]] | None = None,
+) -> Response:
+    body = problems.problem(status, detail, errors=errors, request_id=g.get("request_id"))
+    response = Response(body, status=status, content_type=problems.CONTENT_TYPE)
+    response.headers.update(headers or {})
+    return response
+
+
+async def _from_http(error: HTTPException) -> Response | HTTPException:
+    if isinstance(error, Problem):
+        return _respond(error.code or 500, error.description or "", error.headers, error.errors)
+    if error.code is None or error.code < 400:  # noqa: PLR2004 - redirects are answers, not errors
+        return error
+    kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+    return _respond(error.code, error.description or "", kept)
+
+
+async def _from_not_found(error: NotFound) -> Response:
+    return _respond(404, str(error))
+
+
+async def _from_conflict(error: Conflict) -> Response:
+    return _respond(409, str(error))
+
+
+async def _from_temporary(error: TemporaryFailure) -> Response:
+    log.warning("request.unavailable", reason=str(error))
+    after = error.retry_after_s if error.retry_after_s is not None else _RETRY_AFTER_S
+    return _respond(503, "the database does not answer; try again", {"Retry-After": str(max(1, round(after)))})
+
+
+async def _from_permanent(error: PermanentFailure) -> Response:
+    return _respond(422, str(error))
+
+
+async def _from_bug(error: Exception) -> Response:
+    log.error("request.failed", exc_info=error)
+    return _respond(500, "our fault; the log knows more under this request_id")

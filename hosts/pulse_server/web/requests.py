@@ -1,0 +1,61 @@
+"""What surrounds every request: its id, its log lines, its metrics, and the headers that keep browsers strict."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from prometheus_client import Counter, Histogram
+from quart import Quart, Response, g, request
+
+_METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+REQUESTS = Counter("pulse_web_requests", "Requests answered by the web role", ["method", "route", "status"])
+SECONDS = Histogram(
+    "pulse_web_request_seconds", "Time to answer", ["route"], buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+)
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy of every answer: our own files, nothing inline."""
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def install(app: Quart) -> None:
+    """Register the hooks."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+async def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    g.started = time.perf_counter()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+async def _finish(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "(none)"
+    method = (
+        request.method if request.method in {"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"} else "(other)"
+    )
+    REQUESTS.labels(method, route, response.status_code).inc()
+    SECONDS.labels(route).observe(time.perf_counter() - g.get("started", time.perf_counter()))
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    structlog.contextvars.unbind_contextvars("request_id")
+    return response
