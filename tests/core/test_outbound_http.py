@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import socket
 import traceback
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,54 +16,13 @@ from pulse_core.outbound import HttpClient, Outbound, http
 from pulse_core.outbound.http import MAX_ANSWER_BYTES
 from pulse_core.testing.receivers import HttpReceiver, http_receiver
 from support.certificates import Authority
+from support.scripted import scripted
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 SECRET = "s3cr3t-t0k3n"
-
-
-class Scripted:
-    """A TCP server that answers every request with the same bytes, as often as the connection is used."""
-
-    def __init__(self, answer: bytes, *, endless: bytes = b"", close: bool = True) -> None:
-        self.answer, self.endless, self.closes = answer, endless, close
-        self.connections = 0
-        self.sent_bytes = 0
-        self.requests: list[bytes] = []
-        self.url = ""
-        self.port = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(self.answer)
-                while self.endless:
-                    writer.write(self.endless)
-                    self.sent_bytes += len(self.endless)
-                    await writer.drain()
-                if self.closes:
-                    break
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def scripted(
-    answer: bytes, *, endless: bytes = b"", close: bool = True, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Scripted]:
-    peer = Scripted(answer, endless=endless, close=close)
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=tls)
-    peer.port = server.sockets[0].getsockname()[1]
-    peer.url = f"http://127.0.0.1:{peer.port}"
-    async with server:
-        yield peer
 
 
 async def loopback(host: str, port: int) -> list[str]:
