@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulse_core.records import Route
 
 SHOWN = """
-    tenant_id, integration_id, type, name, enabled, disabled_reason, config, secrets IS NOT NULL AS has_secrets,
+    tenant_id, integration_id, type, name, enabled, disabled_reason, config, has_secrets,
     created_at, updated_at
 """
 """What of ``integrations`` may be shown; :func:`integration_of` reads it."""

@@ -19,6 +19,7 @@ CREATE TABLE devices (
     revoked_at          timestamptz,
     token_hash          bytea CHECK (length(token_hash) = 32),
     previous_token_hash bytea CHECK (length(previous_token_hash) = 32),
+    activated           boolean GENERATED ALWAYS AS (token_hash IS NOT NULL) STORED,
     previous_until      timestamptz,
     stale_after_s       real CHECK (stale_after_s > 0),
     created_at          timestamptz NOT NULL DEFAULT now(),
@@ -114,6 +115,7 @@ CREATE TABLE integrations (
     disabled_reason text,
     config          jsonb NOT NULL,
     secrets         bytea,
+    has_secrets     boolean GENERATED ALWAYS AS (secrets IS NOT NULL) STORED,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, integration_id)
@@ -348,16 +350,16 @@ END $$;
 -- day of telemetry, nor on any column that it has no business to change.
 GRANT SELECT ON tenants, device_state, telemetry, alerts, alert_changes, deliveries, delivery_attempts,
     quarantine_counts, quarantine, audit_log TO pulse_web;
-GRANT SELECT (tenant_id, device_id, site_id, name, labels, revoked_at, stale_after_s, created_at, updated_at)
+GRANT SELECT (tenant_id, device_id, site_id, name, labels, activated, revoked_at, stale_after_s, created_at, updated_at)
     ON devices TO pulse_web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON integrations, integration_routes TO pulse_web;
 
 GRANT SELECT ON tenants, device_state, telemetry, alerts, alert_changes, integration_routes, deliveries,
     delivery_attempts, quarantine_counts, quarantine, settings, audit_log TO pulse_operator;
-GRANT SELECT (tenant_id, device_id, site_id, name, labels, revoked_at, stale_after_s, created_at, updated_at)
+GRANT SELECT (tenant_id, device_id, site_id, name, labels, activated, revoked_at, stale_after_s, created_at, updated_at)
     ON devices TO pulse_operator;
 GRANT SELECT (tenant_id, device_id, created_at, expires_at, used_at) ON activation_codes TO pulse_operator;
-GRANT SELECT (tenant_id, integration_id, type, name, enabled, disabled_reason, config, created_at, updated_at)
+GRANT SELECT (tenant_id, integration_id, type, name, enabled, disabled_reason, config, has_secrets, created_at, updated_at)
     ON integrations TO pulse_operator;
 GRANT INSERT ON audit_log TO pulse_operator;
 
