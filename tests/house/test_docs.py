@@ -9,6 +9,7 @@ import sys
 import tomllib
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from support.tree import ROOT, named, project_files
@@ -62,7 +63,7 @@ def test_the_readme_names_the_commands_of_pulse() -> None:
 
     sentence = re.search(r"`pulse --help` lists the commands: ([^.]*)\.", ROOT.joinpath("README.md").read_text())
     assert sentence
-    assert set(re.findall(r"`(\w+)`", sentence[1])) == set(main.commands)
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == set(main.list_commands(click.Context(main)))
 
 
 def test_the_configuration_on_the_page_is_valid(tmp_path: Path) -> None:
