@@ -98,7 +98,7 @@ class IngestApp:
             return too_large if _ends_soon(head) else _hanging_up(too_large)
         try:
             body = await self._bodies.read(receive, limit)
-            pieces = batches.split(body, self._config.max_batch_messages)
+            pieces = await batches.split(body, self._config.max_batch_messages)
         except TooLargeError:
             return _hanging_up(too_large)
         except batches.UnreadableError as error:

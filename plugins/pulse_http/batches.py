@@ -6,6 +6,7 @@ brackets, commas and strings alone, and each piece is judged by itself.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ _batches = msgspec.json.Decoder(_Batch)
 _envelopes = msgspec.json.Decoder(_Envelope)
 
 
-def split(body: bytes, max_messages: int) -> list[bytes]:
+async def split(body: bytes, max_messages: int) -> list[bytes]:
     """Cut a batch into the bytes of its messages.
 
     :raises UnreadableError: when it is none, or has more than ``max_messages``.
@@ -73,17 +74,20 @@ def split(body: bytes, max_messages: int) -> list[bytes]:
         if " - at `$" in str(error) or "required field" in str(error):
             raise UnreadableError(422, Reason.INVALID_FIELD, "`messages` must be an array") from error
         raise UnreadableError(400, Reason.MALFORMED_JSON, "the body must be a JSON object") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        messages = _split_roughly(body, max_messages)
-        if messages is None:
-            raise UnreadableError(400, Reason.MALFORMED_JSON, "the body is not JSON") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        messages = await asyncio.to_thread(split_roughly, body, max_messages)
+    if messages is None:
+        raise UnreadableError(400, Reason.MALFORMED_JSON, "the body is not JSON")
     if len(messages) > max_messages:
         raise UnreadableError(413, Reason.PAYLOAD_TOO_LARGE, f"more than {max_messages} messages")
     return messages
 
 
-def _split_roughly(body: bytes, max_messages: int) -> list[bytes] | None:
-    """Cut by structure alone; None when there is no array ``messages`` directly in an object that ends."""
+def split_roughly(body: bytes, max_messages: int) -> list[bytes] | None:
+    """Cut by structure alone; None when there is no array ``messages`` directly in an object that ends.
+
+    A tenth of a second at worst, so it is for a thread.
+    """
     pieces: list[bytes] = []
     start, ended = None, False
     try:

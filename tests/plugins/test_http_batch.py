@@ -204,12 +204,12 @@ _VALUES = st.recursive(
 @given(st.lists(_VALUES, max_size=5), st.dictionaries(st.text().filter(lambda key: key != "messages"), _VALUES))
 def test_the_rough_way_cuts_where_json_does(messages: list[Any], rest: dict[str, Any]) -> None:
     body = json.dumps(rest | {"messages": messages}).encode()
-    rough = batches._split_roughly(body, 1000)
+    rough = batches.split_roughly(body, 1000)
     assert rough is not None
     assert [json.loads(piece) for piece in rough] == messages
 
 
 @given(st.binary(max_size=200) | st.text('{}[]",:\\messagNa1', max_size=60).map(str.encode))
 def test_the_rough_way_never_fails(body: bytes) -> None:
-    batches._split_roughly(body, 1000)
-    batches._split_roughly(b'{"messages":[' + body + b"]}", 1000)
+    batches.split_roughly(body, 1000)
+    batches.split_roughly(b'{"messages":[' + body + b"]}", 1000)

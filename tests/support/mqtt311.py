@@ -29,7 +29,7 @@ def packet(first: int, body: bytes = b"") -> bytes:
 
 
 def connect(
-    username: str | None,
+    username: str | bytes | None,
     password: str | bytes | None,
     client_id: str = "client-1",
     *,
