@@ -5,6 +5,7 @@ the objects and awaits them, so nothing on the data path passes through here. Im
 
     from pulse_core.api import hookimpl
 
+
     @hookimpl
     def pulse_register_channels():
         return [SlackChannel]

@@ -152,15 +152,9 @@ def markdown(docstring: str) -> str:
     text = re.sub(
         r"^:(\w+)(?: (\w+))?:", lambda found: f"- *{' '.join(filter(None, found.groups()))}*:", text, flags=re.MULTILINE
     )
-    head, mark, block = text.partition("::\n\n")
-    if not mark:
-        return text
-    sample, _, rest = block.partition("\n\n\n")
-    kept = sample.split("\n\n")
-    inside = [part for part in kept if part.startswith("    ")]
-    after = [part for part in kept if not part.startswith("    ")]
-    blocks = inspect.cleandoc("\n\n".join(inside))
-    return "\n\n".join(filter(None, [f"{head.rstrip()}:" if head.strip() else "", code(blocks), *after, rest]))
+    return re.sub(
+        r"::\n\n((?: {4}.*(?:\n|\Z)|\n)+)", lambda found: f":\n\n{code(inspect.cleandoc(found[1]))}\n\n", text
+    ).strip()
 
 
 def _table(
