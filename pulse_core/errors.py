@@ -5,6 +5,7 @@
     PulseError
     ├── TemporaryFailure            may work later (retry_after_s, if the peer said when)
     │   ├── StoreUnavailable        the database does not answer; nothing was acknowledged
+    │   │   └── OwnershipLost       another process took our devices over: start again
     │   └── NameUnresolved          DNS gave no answer: fail closed now, try again later
     └── PermanentFailure            the same attempt will fail again
         ├── EndpointGone            the receiver said never again (410): the integration is disabled
@@ -43,6 +44,13 @@ class TemporaryFailure(PulseError):  # noqa: N818 - a channel author raises a fa
 
 class StoreUnavailable(TemporaryFailure):
     """The database does not answer. Nothing was acknowledged; the work is tried again."""
+
+
+class OwnershipLost(StoreUnavailable):
+    """Another process judged our devices while we had no connection: what we remember of them is stale.
+
+    Trying again does not help; the process has to start again.
+    """
 
 
 class NameUnresolved(TemporaryFailure):

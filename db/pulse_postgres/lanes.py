@@ -7,12 +7,13 @@ until the former owner's backend is gone, whatever became of the process behind 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_postgres import writes as sql
 from pulse_postgres.pool import server_settings, unavailable
 from pulse_postgres.states import load_states
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
 _LOCK_CLASS = 0x50554C53
 """First half of the advisory locks' key ("PULS"); the second is the partition."""
 
-# Always in the order of the partitions, so that two takers cannot block each other.
-_TRY_LOCKS = "SELECT pg_try_advisory_lock($1, p) FROM unnest($2::int[]) AS p"
-_LOCKS = "SELECT pg_advisory_lock($1, p) FROM unnest($2::int[]) AS p"
+# Tried, not waited for: a backend that waits for a lock does not notice that its client is gone.
+_TRY_LOCKS = "SELECT bool_and(pg_try_advisory_lock($1, p)) FROM unnest($2::int[]) AS p"
+_LET_GO = "SELECT pg_advisory_unlock_all()"
+_TRY_EVERY_S = 0.1
+
+_TAKE_OVER = """
+    INSERT INTO lane_partitions (partition, owner) SELECT p, $2 FROM unnest($1::smallint[]) AS p
+    ON CONFLICT (partition) DO UPDATE SET owner = excluded.owner
+"""
+_STILL_MINE = "SELECT bool_and(owner = $2) FROM lane_partitions WHERE partition = ANY($1::smallint[])"
 
 _SERVER_SETTINGS = server_settings("lane") | {
     # A host that vanished must not keep its partitions for hours.
@@ -39,6 +47,7 @@ _SERVER_SETTINGS = server_settings("lane") | {
 }
 _CONNECT_TIMEOUT_S = 10.0
 _COMMIT_TIMEOUT_S = 60.0
+_PING_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 5.0
 _TRIES = 5
 
@@ -71,9 +80,14 @@ class PostgresLane:
         self._shard = shard
         self._partitions = sorted(partitions)
         self._connection: asyncpg.Connection | None = None
+        self._owner = uuid.uuid4()
+        self._owned = False
 
     async def connect(self) -> asyncpg.Connection:
-        """Return the lane's connection, a new one with the locks taken again if the last one was lost."""
+        """Return the lane's connection, a new one with the locks taken again if the last one was lost.
+
+        :raises OwnershipLost: somebody else had a partition since.
+        """
         if (kept := self._connection) is not None and not kept.is_closed() and not kept.is_in_transaction():
             return kept
         if kept is not None:
@@ -95,8 +109,17 @@ class PostgresLane:
             return await load_states(connection, frozenset(self._partitions))
 
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
-        """Which of these readings (by index) are stored already."""
-        return await self._telemetry.known(keys)
+        """Which of these readings (by index) are stored already. No keys: only see whether the database answers."""
+        if keys:
+            return await self._telemetry.known(keys)
+        connection = await self.connect()
+        try:
+            with unavailable():
+                await connection.execute("SELECT 1", timeout=_PING_TIMEOUT_S)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._drop(connection)
+            raise
+        return set()
 
     async def commit(self, writes: WriteSet) -> None:
         """Write all of it in one transaction; the same WriteSet again changes nothing.
@@ -104,6 +127,7 @@ class PostgresLane:
         What hangs on a device or an integration that was deleted meanwhile is left out.
 
         :raises StoreUnavailable: the outcome is unknown; commit the same WriteSet again.
+        :raises OwnershipLost: another process took the devices over; nothing is written any more.
         """
         await self._telemetry.prepare(writes.readings)
         if not self._telemetry.transactional:
@@ -126,15 +150,24 @@ class PostgresLane:
             with unavailable():
                 await connection.close(timeout=_CLOSE_TIMEOUT_S)
         except StoreUnavailable as error:
-            _log.info("lane connection was gone already", shard=self._shard, error=str(error))
+            _log.info("lane.was_gone_already", shard=self._shard, error=str(error))
         finally:
             connection.terminate()
 
     async def _own(self, connection: asyncpg.Connection) -> None:
-        taken = await connection.fetch(_TRY_LOCKS, _LOCK_CLASS, self._partitions)
-        if not all(row[0] for row in taken):
-            _log.warning("waiting for the process that has this lane's devices", shard=self._shard)
-            await connection.fetch(_LOCKS, _LOCK_CLASS, self._partitions)
+        """Take all locks or none, so that two takers never wait for each other."""
+        waited = False
+        while not await connection.fetchval(_TRY_LOCKS, _LOCK_CLASS, self._partitions):
+            await connection.execute(_LET_GO)
+            if not waited:
+                _log.warning("lane.waits_for_its_owner", shard=self._shard)
+            waited = True
+            await asyncio.sleep(_TRY_EVERY_S)
+        if not self._owned:
+            await connection.execute(_TAKE_OVER, self._partitions, self._owner)
+            self._owned = True
+        elif not await connection.fetchval(_STILL_MINE, self._partitions, self._owner):
+            raise OwnershipLost("another process had these devices meanwhile: this one has to start again")
 
     async def _commit(self, connection: asyncpg.Connection, writes: WriteSet) -> None:
         for _ in range(_TRIES - 1):

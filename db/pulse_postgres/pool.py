@@ -41,6 +41,10 @@ _AWAY = (
 """What is nobody's data's fault: the same work may succeed later."""
 
 
+_BROKEN_OFF = "another operation (2) is in progress"
+"""What asyncpg says when the server said goodbye between two queries, and the socket's end was not seen yet."""
+
+
 @contextmanager
 def unavailable() -> Iterator[None]:
     """Turn what means "the database is away, or too busy" into StoreUnavailable; let every other error through.
@@ -56,6 +60,10 @@ def unavailable() -> Iterator[None]:
             raise
         if "clos" in str(error) or "released" in str(error):  # "connection is closed", "pool is closing" …
             raise StoreUnavailable(f"the database connection is gone: {error}") from error
+        raise
+    except asyncpg.InternalClientError as error:
+        if _BROKEN_OFF in str(error):
+            raise StoreUnavailable(f"the database ended the connection: {error}") from error
         raise
 
 

@@ -70,10 +70,7 @@ _DELIVERIES = f"""
 """
 
 _FIRST_TIME = """
-    INSERT INTO lane_batches (partition, batch_id) VALUES ($1, $2)
-    ON CONFLICT (partition) DO UPDATE SET batch_id = excluded.batch_id
-        WHERE lane_batches.batch_id <> excluded.batch_id
-    RETURNING true
+    UPDATE lane_partitions SET batch_id = $2 WHERE partition = $1 AND batch_id IS DISTINCT FROM $2 RETURNING true
 """
 
 _COUNTS = f"""
@@ -232,7 +229,7 @@ async def write_rejects(
 ) -> None:
     """Count refused messages, and keep those that are to be kept; nothing if this batch was committed before.
 
-    :param partition: one that the lane has locked: its row in lane_batches is the lane's own.
+    :param partition: one that the lane has locked: its row in lane_partitions is the lane's own.
     """
     if not rejects or not await connection.fetchval(_FIRST_TIME, partition, batch_id):
         return

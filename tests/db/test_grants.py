@@ -33,7 +33,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "delivery_attempts": {"web": R, "operator": R, "deliver": RI},
     "quarantine_counts": {"web": R, "operator": R, "pipeline": RIU},
     "quarantine": {"web": R, "operator": R, "pipeline": RI},
-    "lane_batches": {"pipeline": RIU},
+    "lane_partitions": {"pipeline": RIU},
     "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
     "audit_log": {"web": R, "operator": RI, "admin": "i"},
     "_yoyo_migrations": {role.removeprefix("pulse_"): R for role in ROLES if role != OWNER},

@@ -23,7 +23,7 @@ TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
 }  # fmt: skip
-WITHOUT_TENANT = {"settings", "lane_batches", "_yoyo_log", "_yoyo_migrations", "_yoyo_version"}
+WITHOUT_TENANT = {"settings", "lane_partitions", "_yoyo_log", "_yoyo_migrations", "_yoyo_version"}
 NOT_FOR_CUSTOMERS = {"activation_codes"}
 DEFINERS = {"ensure_telemetry_day", "drop_telemetry_before"}
 

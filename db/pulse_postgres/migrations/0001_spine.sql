@@ -195,11 +195,13 @@ CREATE TABLE quarantine_counts (
     PRIMARY KEY (tenant_id, minute, reason, shard)
 );
 
--- The last batch whose refusals were counted, so that a batch tried again is not counted again. A row belongs to
--- whoever holds the advisory lock on the partition (a lane's lowest).
-CREATE TABLE lane_batches (
+-- A row belongs to whoever holds the advisory lock on the partition. owner: the lane that had it last, so that one
+-- that lost its connection knows whether another judged its devices meanwhile. batch_id: the last batch whose refusals
+-- were counted (at a lane's lowest partition), so that a batch tried again is not counted again.
+CREATE TABLE lane_partitions (
     partition smallint PRIMARY KEY,
-    batch_id  uuid NOT NULL
+    owner     uuid NOT NULL,
+    batch_id  uuid
 );
 
 CREATE TABLE quarantine (
@@ -376,7 +378,7 @@ GRANT SELECT ON tenants, devices, integration_routes, settings TO pulse_pipeline
 GRANT SELECT (tenant_id, integration_id, enabled) ON integrations TO pulse_pipeline;
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_state TO pulse_pipeline;
 GRANT SELECT, INSERT ON telemetry, alert_changes, deliveries, quarantine TO pulse_pipeline;
-GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts, lane_batches TO pulse_pipeline;
+GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts, lane_partitions TO pulse_pipeline;
 GRANT EXECUTE ON FUNCTION ensure_telemetry_day(date), drop_telemetry_before(date) TO pulse_pipeline;
 
 GRANT SELECT ON alerts, integrations, deliveries, settings TO pulse_deliver;
