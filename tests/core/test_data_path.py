@@ -3,100 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulse_core.api import Credentials, Evaluator, Intake, Judgement, PluginConfig
-from pulse_core.config import PipelineConfig
-from pulse_core.data_path import DataPath
-from pulse_core.errors import Rejected, StoreUnavailable
+from pulse_core.api import Evaluator, Judgement, PluginConfig
 from pulse_core.records import (
     AlertEvent,
     DeviceKey,
     DeviceStatus,
-    Outcome,
-    RawMessage,
     Reason,
-    Route,
     Verdict,
 )
-from pulse_core.settings import Settings
-from pulse_heartbeat import HeartbeatConfig, HeartbeatEvaluator
-from support.memory import ManualClock, MemoryDatabase, MemoryRegistry, MemoryRoutes, MemorySettings, a_device
+from support.house import House
+from support.memory import a_device
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 KEY = DeviceKey("tenant-a", "dev-1")
-
-
-class House:
-    """A data path, its database and its clock; can be stopped and started again like a process."""
-
-    def __init__(self, **config: Any) -> None:
-        self.config = PipelineConfig(**{"lanes": 2, "idle_wait_ms": 0, **config})
-        self.clock = ManualClock()
-        self.database = MemoryDatabase()
-        self.registry = MemoryRegistry(*(a_device(f"dev-{number}") for number in range(1, 6)))
-        self.settings = MemorySettings()
-        self.routes = MemoryRoutes(
-            Route("tenant-a", uuid.uuid4(), uuid.uuid4(), deliver_on=frozenset({"OPEN", "CLOSED"}))
-        )
-        self.evaluators: list[Evaluator[Any]] = [HeartbeatEvaluator(HeartbeatConfig())]
-        self.path: DataPath
-        self.intake: Intake
-
-    async def start(self, *, receiving: bool = True) -> None:
-        self.path = DataPath(
-            self.config,
-            registry=self.registry,
-            lane_stores=self.database,
-            routes=self.routes,
-            settings=self.settings,
-            evaluators=self.evaluators,
-            clock=self.clock,
-        )
-        await self.path.start()
-        self.intake = self.path.intake("test")
-        if receiving:
-            self.intake.receiving(True)
-
-    async def stop(self) -> None:
-        await self.path.stop()
-
-    def message(self, device_id: str = "dev-1", **changes: Any) -> RawMessage:
-        fields = changes.pop("fields", {"metrics": {"v": 1}})
-        options = {
-            "payload": json.dumps({"site_id": "site-1", **fields}).encode(),
-            "received_us": self.clock.now_us(),
-            "authenticated": True,
-            "may_wait": True,
-            **changes,
-        }
-        return RawMessage(tenant_id="tenant-a", device_id=device_id, msg_type="telemetry", source="test", **options)
-
-    async def send(self, *messages: RawMessage) -> list[Outcome]:
-        return await asyncio.wait_for(asyncio.ensure_future(self.intake.submit(messages)), 10)
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let time pass as it does for a process that runs: in steps, with beats between."""
-        for _ in range(int(seconds)):
-            self.clock.advance(1)
-            self.path.world.ears.beat()
-        for lane in self.path.lanes:
-            lane._arrived.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    def status(self, device_id: str = "dev-1") -> DeviceStatus:
-        return self.database.states[DeviceKey("tenant-a", device_id)].status
-
-    def opened(self) -> int:
-        return sum(event is AlertEvent.OPEN for event, _, _ in self.database.events)
 
 
 @pytest.fixture
@@ -295,63 +221,6 @@ async def test_a_deleted_device_is_forgotten(house: House) -> None:
     await until(lambda: all(KEY not in lane.states for lane in house.path.lanes))
     (outcome,) = await house.send(house.message())
     assert outcome.reason is Reason.UNREGISTERED_DEVICE
-
-
-def stranger(house: House, token: str | None = "token", **changes: Any) -> RawMessage:
-    return house.message(authenticated=False, may_wait=False, token=token, **changes)
-
-
-async def test_a_message_that_brings_its_token_is_checked(house: House) -> None:
-    reasons = [
-        (await house.send(message))[0].reason
-        for message in (
-            stranger(house),
-            stranger(house, "wrong"),
-            stranger(house, None),
-            stranger(house, None, fields={"provision_token": "token", "seq": 1}),
-            stranger(house, device_id="nobody"),
-        )
-    ]
-    assert reasons == [None, Reason.TOKEN_INVALID, Reason.TOKEN_MISSING, None, Reason.UNREGISTERED_DEVICE]
-
-
-async def test_activate_then_connect_works_before_the_notice_arrives(house: House) -> None:
-    house.registry.silent = True
-    house.registry.put(a_device("brand-new", token="fresh"))
-    assert (await house.send(stranger(house, "fresh", device_id="brand-new")))[0].verdict is Verdict.COMMITTED
-    house.registry.put(a_device("dev-2", token="rotated"))
-    device = await house.intake.authenticate(Credentials(DeviceKey("tenant-a", "dev-2"), "rotated"))
-    assert device.key.device_id == "dev-2"
-
-
-async def test_guessing_causes_no_flood_of_look_ups(house: House) -> None:
-    for number in range(500):
-        with pytest.raises(Rejected):
-            await house.intake.authenticate(Credentials(DeviceKey("tenant-a", f"guess-{number}"), "x"))
-    assert house.registry.look_ups <= 101
-
-
-async def test_out_of_step_with_the_registry_nobody_new_is_let_in(house: House) -> None:
-    credentials = Credentials(KEY, "token")
-    await house.intake.authenticate(credentials)
-    house.path.directory._out_of_step_since_us = house.clock.now_us()
-    await house.intake.authenticate(credentials)
-    house.clock.advance(6)
-    with pytest.raises(StoreUnavailable):
-        await house.intake.authenticate(credentials)
-
-
-async def test_over_the_rate_limit_http_is_refused_and_a_patient_connection_slowed(house: House) -> None:
-    house.settings.settings = Settings(RATE_LIMIT_RPS=1, RATE_LIMIT_BURST=3)
-    house.settings.changed.set()
-    await until(lambda: house.path.world.settings.RATE_LIMIT_BURST == 3)
-    outcomes = await house.send(*(stranger(house, fields={"seq": n}) for n in range(5)))
-    assert [one.reason for one in outcomes] == [None, None, None, Reason.RATE_LIMITED, Reason.RATE_LIMITED]
-    wrong = await house.send(*(stranger(house, "wrong", device_id="dev-2") for _ in range(5)))
-    assert {one.reason for one in wrong} == {Reason.TOKEN_INVALID}
-    right = await house.send(*(stranger(house, device_id="dev-2", fields={"seq": n}) for n in range(3)))
-    assert {one.reason for one in right} == {None}, "strangers cannot empty a device's bucket"
-    assert house.intake.pace(DeviceKey("tenant-a", "dev-3"), 5) == pytest.approx(2.0)
 
 
 class Broken(Evaluator[None]):
