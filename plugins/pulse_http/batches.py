@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,8 @@ def answer(outcomes: Sequence[Outcome]) -> Answer:
 
     Sending the whole batch again is safe: what was taken is recognised (if it has ``ts`` or ``seq``).
     """
+    if all(outcome.verdict is Verdict.COMMITTED for outcome in outcomes):
+        return _all_accepted(len(outcomes))
     results = [_result(index, outcome) for index, outcome in enumerate(outcomes)]
     accepted = sum(result.status == "accepted" for result in results)
     rejected = sum(result.status == "rejected" for result in results)
@@ -161,6 +164,12 @@ def answer(outcomes: Sequence[Outcome]) -> Answer:
     if accepted + rejected == len(results):
         return as_json(202, content)
     return problem(LATER.status, "not all was taken; send it again", RETRY_AFTER, **content)
+
+
+@lru_cache(maxsize=16)
+def _all_accepted(count: int) -> Answer:
+    """Senders have a favourite size."""
+    return as_json(202, {"accepted": count, "rejected": 0, "results": [Result(n, "accepted") for n in range(count)]})
 
 
 def _result(index: int, outcome: Outcome) -> Result:
