@@ -211,8 +211,8 @@ async def _fault_of(contribution: type[Contribution], config: PluginConfig) -> s
 
 
 def _summary(dist: Distribution | None) -> str:
-    summary = dist.metadata["Summary"] if dist else None  # absent: None, whatever its annotation says
-    return summary or ""
+    found = dist.metadata.get_all("Summary") if dist else None  # [] raises where importlib_metadata is installed
+    return found[0] if found else ""
 
 
 def _origin(entry_point: EntryPoint) -> str:

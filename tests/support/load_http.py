@@ -33,6 +33,7 @@ class HttpLoad(asyncio.Protocol):
         self._request = b""
         self._messages: list[tuple[int, int]] = []
         self._sent_s = 0.0
+        self._ts = 0
         self.connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -96,16 +97,17 @@ class HttpLoad(asyncio.Protocol):
     def _next(self) -> None:
         if self._transport is None:
             return
-        spec, ts = self._load.spec, now_ms()
+        spec, self._ts = self._load.spec, max(now_ms(), self._ts + 1)
         if spec.way == "http":
             number, words = next(self._devices)
             self._messages = [(number, self._number_of(number))]
-            self._request = words.post(ts, self._messages[0][1])
+            self._request = words.post(self._ts, self._messages[0][1])
         else:
             chosen = [next(self._devices) for _ in range(spec.batch)]
             self._messages = [(number, self._number_of(number)) for number, _ in chosen]
-            elements = [words.in_batch(ts, seq) for (_, words), (_, seq) in zip(chosen, self._messages, strict=True)]
-            self._request = batch_request(elements)
+            stamped = enumerate(zip(chosen, self._messages, strict=True), self._ts)
+            self._request = batch_request([words.in_batch(ts, seq) for ts, ((_, words), (_, seq)) in stamped])
+            self._ts += spec.batch
         self._load.result.sent += len(self._messages)
         self._sent_s = time.monotonic()
         self._transport.write(self._request)

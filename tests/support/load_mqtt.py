@@ -32,8 +32,8 @@ class MqttLoad(asyncio.Protocol):
         self._stamps: collections.deque[float] = collections.deque()
         self._late: collections.deque[float] = collections.deque()
         self._next_seq = self._oldest_seq = load.spec.first_seq
+        self._last_ts = 0
         self._welcome = False
-        self._failures = 0
         self.connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -94,10 +94,10 @@ class MqttLoad(asyncio.Protocol):
             return
         if due_s is not None:
             self._stamps.extend(self._late.popleft() for _ in range(count))
-        words, ts, first = self._words, now_ms(), self._next_seq
+        words, ts, first = self._words, max(now_ms(), self._last_ts + 1), self._next_seq
         base = first - self._load.spec.first_seq
-        packets = [words.publish((base + n) % LAST_ID + 1, ts, first + n) for n in range(count)]
-        self._next_seq += count
+        packets = [words.publish((base + n) % LAST_ID + 1, ts + n, first + n) for n in range(count)]
+        self._next_seq, self._last_ts = first + count, ts + count - 1
         self._unacknowledged.extend(packets)
         self._load.result.sent += count
         self._transport.write(b"".join(packets))

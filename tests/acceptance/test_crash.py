@@ -1,0 +1,62 @@
+"""Kill -9 under load: nothing acknowledged is lost, nothing is visible twice, the alerts are the same."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import hasty
+from support.chaos import AlertsSeen, Outcome, experiment
+from support.product import Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOME = ("pipeline", "postgres", "pipeline", "postgres", "pipeline")
+FIVE_EACH = ("pipeline", "postgres") * 5
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@contextmanager
+def running(product: Product) -> Iterator[Product]:
+    try:
+        product.start()
+        yield product
+    finally:
+        product.stop()
+
+
+def expected_alerts() -> AlertsSeen:
+    """What the script asks for: each silent device once, open and then closed; nobody else."""
+    return AlertsSeen({(f"silent-{number:06}", "NO_HEARTBEAT", "CLOSED"): 1 for number in range(4)})
+
+
+def run(folder: Path, kills: tuple[str, ...]) -> Outcome:
+    with running(Product(folder)) as product:
+        return experiment(product, folder, kills=kills)
+
+
+def test_a_run_without_kills_is_the_measure(tmp_path: Path) -> None:
+    outcome = run(tmp_path, ())
+    assert outcome.verdict.acknowledged > 500
+    assert outcome.verdict.holds, str(outcome.verdict)
+    assert outcome.alerts == expected_alerts()
+
+
+@pytest.mark.parametrize("kills", [SOME, pytest.param(FIVE_EACH, marks=pytest.mark.slow)], ids=["some", "five each"])
+def test_kills_lose_nothing_and_change_no_alert(tmp_path: Path, kills: tuple[str, ...]) -> None:
+    outcome = run(tmp_path, kills)
+    assert outcome.verdict.acknowledged > 500
+    assert outcome.verdict.holds, str(outcome.verdict)
+    assert outcome.alerts == expected_alerts()
+
+
+def test_the_proof_notices_an_acknowledgement_before_the_commit(tmp_path: Path) -> None:
+    product = Product(tmp_path, mqtt_plugin="hasty", extra_path=hasty.install(tmp_path / "hasty"))
+    with running(product):
+        outcome = experiment(product, tmp_path, kills=("pipeline", "pipeline", "pipeline"))
+    assert outcome.verdict.lost

@@ -1,0 +1,151 @@
+"""One scripted run under load, with or without kills, and what it left: the crash proof's experiment.
+
+Two fleets, each its own tenant. *Load* devices send as much as is asked, and their acknowledgements are in a ledger.
+*Watched* devices report twice a second; half of them fall silent in the middle of it all, until their alerts are open,
+and then come back. A run with kills must end with the same alerts as a run without.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from support.generator import Generator
+from support.ledger import Verdict, judge, read_ledger
+from support.load_stats import LoadSpec
+from support.waiting import until_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from support.product import Device, Product
+
+THRESHOLD_S = 4.0
+ALERTS_WITHIN_S = 60.0
+_ROOM_FOR_SILENCE_S = 0.5
+
+AlertsSeen = Counter[tuple[str, str, str]]
+"""How many alerts of each (device_id, alert_type, status)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind."""
+
+    verdict: Verdict
+    alerts: AlertsSeen
+    acknowledged_per_s: float
+    kills: tuple[str, ...]
+
+
+class Fleet:
+    """Devices and the generator that speaks for them."""
+
+    def __init__(self, product: Product, folder: Path, name: str, devices: list[Device], rate: float) -> None:
+        self.devices = devices
+        self.ledger = folder / f"{name}.ledger"
+        spec = LoadSpec(
+            way="mqtt",
+            port=product.mqtt_port,
+            devices=devices,
+            connections=len(devices),
+            rate=rate,
+            seconds=600.0,
+            warmup_s=0.1,
+            drain_s=60.0,
+            ledger=str(self.ledger),
+        )
+        self._generator = Generator(folder, name, asdict(spec))
+        self._generator.connected()
+
+    def stop(self) -> dict[str, Any]:
+        """Send no more, wait for what is unanswered, and return the generator's result."""
+        self._generator.stop()
+        return self._generator.result()
+
+    def kill(self) -> None:
+        """End the generator, wherever it is."""
+        self._generator.kill()
+
+
+def experiment(
+    product: Product,
+    folder: Path,
+    *,
+    kills: Sequence[str],
+    load_devices: int = 20,
+    watched: int = 8,
+    rate: float = 1500.0,
+    between_s: tuple[float, float] = (0.8, 1.8),
+    seed: int | None = None,
+) -> Outcome:
+    """Run the script on a running product that has no devices yet; ``kills`` names processes, in order."""
+    chance = random.Random(seed)
+    product.raise_limits()
+    load = product.add_devices("load", load_devices, prefix="load", stale_after_s=3600)
+    silent = product.add_devices("watched", watched // 2, prefix="silent", stale_after_s=THRESHOLD_S)
+    steady = product.add_devices("watched", watched - watched // 2, prefix="steady")
+    fleets = {
+        name: Fleet(product, folder, name, devices, speed)
+        for name, devices, speed in (
+            ("load", load, rate),
+            ("silent", silent, 2.0 * len(silent)),
+            ("steady", steady, 2.0 * len(steady)),
+        )
+    }
+    try:
+        silence = _kill_in_turn(product, kills, chance, between_s, fleets["silent"].stop)
+        result = fleets["load"].stop()
+        assert result["unanswered"] == result["out_of_order"] == 0, result
+        silence()
+        _wait_for_alerts(product, "OPEN", len(silent))
+        back = Fleet(product, folder, "back", silent, 2.0 * len(silent))
+        fleets["back"] = back
+        _wait_for_alerts(product, "CLOSED", len(silent))
+        alerts = alerts_of(product, "watched")
+        seconds = max(1, len(result["per_second"]))
+        verdict = judge(read_ledger(fleets["load"].ledger), product.shown_seqs(load))
+        return Outcome(verdict, alerts, result["acknowledged"] / seconds, tuple(kills))
+    finally:
+        for fleet in fleets.values():
+            fleet.kill()
+
+
+def _kill_in_turn(
+    product: Product,
+    kills: Sequence[str],
+    chance: random.Random,
+    between_s: tuple[float, float],
+    fall_silent: Callable[[], Any],
+) -> Callable[[], None]:
+    """Kill at random moments; let the silence begin half-way. Returns a wait for the silent fleet's last answers."""
+    falling = threading.Thread(target=fall_silent, daemon=True)
+    for number, name in enumerate(kills or ("",) * 3):
+        time.sleep(chance.uniform(*between_s))
+        if number == len(kills or "...") // 2:
+            falling.start()
+            time.sleep(_ROOM_FOR_SILENCE_S)
+        if name:
+            product.kill(name)
+            until_sync(product.ready, within_s=60, what=f"the pipeline, after {name} was killed,")
+    time.sleep(chance.uniform(*between_s))
+    return falling.join
+
+
+def alerts_of(product: Product, tenant: str) -> AlertsSeen:
+    """Every alert of a tenant, as the API shows it."""
+    return Counter(
+        (item["device_id"], item["alert_type"], item["status"]) for item in product.pages("alerts", tenant_id=tenant)
+    )
+
+
+def _wait_for_alerts(product: Product, status: str, count: int) -> None:
+    def enough() -> bool:
+        return sum(times for (_, _, one), times in alerts_of(product, "watched").items() if one == status) >= count
+
+    until_sync(enough, within_s=ALERTS_WITHIN_S, every_s=0.2, what=f"{count} alerts {status}")
