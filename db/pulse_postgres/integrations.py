@@ -125,8 +125,8 @@ class Integrations:
 
         Enabling clears the reason for which it was disabled. Raises NotFound.
         """
-        packed = None if config is None else _json(config)
         async with acting(self._pool) as connection:
+            packed = None if config is None else _json(config)
             row = await connection.fetchrow(_UPDATE, tenant_id, integration_id, name, enabled, packed, secrets)
             changed = integration_of(_found(row, "integration"))
             await _note(connection, actor, "integration.update", tenant_id, integration_id)

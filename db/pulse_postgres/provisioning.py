@@ -118,12 +118,12 @@ class Provisioning:
         :raises Conflict: the tenant has a device of that id already.
         :raises NotFound: there is no such tenant.
         """
-        packed = msgspec.json.encode(labels or {}).decode()
         async with acting(
             self._pool,
             exists=f"tenant {tenant_id!r} has a device {device_id!r} already",
             missing=f"there is no tenant {tenant_id!r}",
         ) as connection:
+            packed = msgspec.json.encode(labels or {}).decode()
             await connection.execute(_CREATE_DEVICE, tenant_id, device_id, site_id, name, packed, stale_after_s)
             await _note(connection, actor, "device.create", tenant_id, device_id, site_id=site_id)
         return await self.device(tenant_id, device_id)
