@@ -56,9 +56,9 @@ async def _serve(host: Host, names: Sequence[str]) -> None:
         _leave_in_time()
         stop.cancel()
         working.cancel()
+        (failure,) = await asyncio.gather(working, return_exceptions=True)
         for role in roles:
             await _stop(role)
-        (failure,) = await asyncio.gather(working, return_exceptions=True)
     if isinstance(failure, PulseError):
         raise failure
     if isinstance(failure, Exception):
@@ -75,9 +75,13 @@ async def _work(host: Host, roles: Sequence[Role]) -> None:
     """Start every role, then wait; returns never, raises what a role cannot live with."""
     for status in await host.plugins.self_check():
         log.warning("plugin.self_check_failed", plugin=status.name, error=status.error)
-    async with asyncio.TaskGroup() as starting:
-        for role in roles:
-            starting.create_task(role.start(), name=f"start {role.name}")
+    starting = [asyncio.create_task(role.start(), name=f"start {role.name}") for role in roles]
+    try:
+        await asyncio.gather(*starting)
+    finally:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
     await asyncio.gather(*(role.failed for role in roles))
 
 

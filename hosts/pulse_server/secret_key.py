@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _BYTES = 32
 _SHORTEST = 32
-_WEAK = frozenset({"change-me", "changeme", "secret", "password", "development", "default"})
+_WEAK = ("change-me", "changeme", "password", "development", "default")
 
 
 def secret_key(config: Config) -> str:

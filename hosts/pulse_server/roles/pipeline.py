@@ -80,6 +80,7 @@ class PipelineRole(Role):
     async def _assemble(self) -> DataPath:
         plugins, dsn = self.host.plugins, self.host.dsn(self.login)
         pool = await self.pool(self.login)
+        self.health.add("database", self.answers(pool))
         self._activation.store = Activation(await self.pool("pulse_auth", max_size=2))
         store = plugins.telemetry_store(plugins.config_of(plugins.telemetry_store))
         await store.open(pool)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 blueprint = Blueprint("live", __name__, url_prefix="/live")
 
 _FRESH_S = 0.5
+_RATE_OVER_S = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=1.5)
 _DEVICES, _ALERTS, _DELIVERIES, _WEBHOOKS = 100, 40, 40, 40
 
@@ -81,24 +83,24 @@ class View:
 
 
 class Rate:
-    """Turns counters into messages a second."""
+    """Turns counters into messages a second, over the last few seconds."""
 
     def __init__(self) -> None:
-        self._last: tuple[float, float, float] | None = None
+        self._samples: deque[tuple[float, float, float]] = deque()
 
     def of(self, totals: Mapping[str, float], now_s: float) -> dict[str, float]:
-        """The rates since the last call; a counter that began anew counts from nothing."""
-        accepted, rejected = totals.get("accepted", 0.0), totals.get("rejected", 0.0)
-        before = self._last
-        self._last = (now_s, accepted, rejected)
-        if before is None or now_s <= before[0]:
-            return {"accepted_per_s": 0.0, "rejected_per_s": 0.0, "accepted": accepted, "rejected": rejected}
-        seconds = now_s - before[0]
+        """The rates now; a counter that began anew (another process) begins a new count."""
+        accepted, rejected = totals["accepted"], totals["rejected"]
+        if self._samples and (accepted < self._samples[-1][1] or rejected < self._samples[-1][2]):
+            self._samples.clear()
+        self._samples.append((now_s, accepted, rejected))
+        while len(self._samples) > 2 and self._samples[1][0] <= now_s - _RATE_OVER_S:  # noqa: PLR2004 - two ends
+            self._samples.popleft()
+        since_s, accepted_then, rejected_then = self._samples[0]
+        seconds = max(now_s - since_s, 0.001)
         return {
-            "accepted_per_s": max(0.0, accepted - before[1]) / seconds,
-            "rejected_per_s": max(0.0, rejected - before[2]) / seconds,
-            "accepted": accepted,
-            "rejected": rejected,
+            "accepted_per_s": (accepted - accepted_then) / seconds,
+            "rejected_per_s": (rejected - rejected_then) / seconds,
         }
 
 
