@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 import click
 import msgspec
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from pulse_core.plugins import load_plugins
+from pulse_core.plugins import channel_schema, load_plugins
 from pulse_core.secrets import SecretBox
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
@@ -20,10 +20,6 @@ from pulse_server.configured import channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody
 from pulse_server.problems import field_errors
 from pulse_server.secret_key import secret_key
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
 
 
 @click.group()
@@ -56,7 +52,8 @@ def add(
     given |= {key: _from_env(variable) for key, variable in map(_pair, from_env)}
     if from_stdin:
         given[from_stdin] = sys.stdin.readline().rstrip("\n")
-    fields = _typed(channel.integration_type, given) | _asked(channel.integration_type, given)
+    schema = channel_schema(channel)
+    fields = _typed(schema, given) | _asked(schema, given)
     wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
     try:
         public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
@@ -103,9 +100,10 @@ def _from_env(variable: str) -> str:
     return os.environ[variable]
 
 
-def _typed(model: type[BaseModel], given: dict[str, str]) -> dict[str, Any]:
+def _typed(schema: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
     """Values as the model wants them: text as it is, everything else as JSON if it is JSON."""
-    return {key: value if _is_text(model.model_fields.get(key)) else _json(value) for key, value in given.items()}
+    fields = schema.get("properties", {})
+    return {key: value if _texts(fields.get(key, {})) else _json(value) for key, value in given.items()}
 
 
 def _json(text: str) -> Any:
@@ -115,18 +113,16 @@ def _json(text: str) -> Any:
         return text
 
 
-def _is_text(field: FieldInfo | None) -> bool:
-    return field is None or any(kind in {str, SecretStr} for kind in _kinds(field))
+def _texts(field: dict[str, Any]) -> list[dict[str, Any]]:
+    """The text kinds that a field's JSON Schema allows."""
+    return [kind for kind in (field, *field.get("anyOf", ())) if kind.get("type") == "string"]
 
 
-def _kinds(field: FieldInfo) -> tuple[Any, ...]:
-    return get_args(field.annotation) or (field.annotation,)
-
-
-def _asked(model: type[BaseModel], given: dict[str, str]) -> dict[str, str]:
+def _asked(schema: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
     """Ask for the required secrets that were not given."""
+    fields = schema.get("properties", {})
     return {
         name: click.prompt(name, hide_input=True)
-        for name, field in model.model_fields.items()
-        if name not in given and field.is_required() and SecretStr in _kinds(field)
+        for name in schema.get("required", ())
+        if name not in given and any(kind.get("writeOnly") for kind in _texts(fields[name]))
     }
