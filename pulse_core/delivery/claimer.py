@@ -25,7 +25,8 @@ _POLL_S = 15.0
 """The fallback: notifications and due times wake us long before."""
 _SPACING_S = 0.01
 _SPACING_SHARE = 3.0
-"""Claims take at most a quarter of the time, so that under load they come in batches."""
+"""Claims that bring little take at most a quarter of the time, so that under load they come to bring more."""
+_WORTH_IT = 50
 _LOOK_FOR_LOST_S = 1.0
 
 log = structlog.get_logger("pulse.delivery")
@@ -45,6 +46,7 @@ class Claimer:
         self._per_endpoint = per_endpoint
         self._woken = asyncio.Event()
         self._full = False
+        self._brought = 0
         self._unsure = False
         self._looked_for_lost_s = 0.0
         self._backoff = Backoff()
@@ -66,7 +68,8 @@ class Claimer:
                 self._woken.clear()
                 began_s = time.monotonic()
                 wait_s = await self._safely()
-                await asyncio.sleep(max(_SPACING_S, _SPACING_SHARE * (time.monotonic() - began_s)))
+                if self._brought < _WORTH_IT:
+                    await asyncio.sleep(max(_SPACING_S, _SPACING_SHARE * (time.monotonic() - began_s)))
                 await self._rest(wait_s)
         finally:
             waking.cancel()
@@ -109,7 +112,7 @@ class Claimer:
             await self.give_back()
             self._unsure = False
         await self._look_for_lost()
-        self._full = True
+        self._full, self._brought = True, 0
         free = self._desk.free
         if free <= 0:
             return _POLL_S
@@ -124,6 +127,7 @@ class Claimer:
             running=self._desk.tenants,
         )
         DELIVERIES.labels("CANCELLED").inc(claim.cancelled)
+        self._brought = len(claim.deliveries)
         not_tried = self._desk.accept(claim.deliveries, self._lease_s)
         self._full = claim.more or self._filled(claim, rooms)
         if claim.more or (self._full and not_tried):

@@ -162,8 +162,9 @@ class Desk:
             ending = await attempt(job.claimed, job.line, endpoint, self._channels, self._timeout_s)
         except asyncio.CancelledError:
             ending, due_us = temporary(STOPPED), self._clock.now_us()
-        took_s = time.monotonic() - started_s
-        endpoint.answered(took_s)
+        ended_s = time.monotonic()
+        took_s = ended_s - started_s
+        endpoint.answered(took_s, ended_s)
         ATTEMPT_SECONDS.labels(job.line.plugin).observe(took_s)
         ATTEMPTS.labels(job.line.plugin, ending.outcome).inc()
         self._conclude(job.claimed, ending, started_us, started_us + round(took_s * _US), due_us)

@@ -6,6 +6,8 @@ so that it is never idle for a round trip to the database. One that is slow, han
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -18,6 +20,7 @@ JobT = TypeVar("JobT")
 
 _AHEAD_S = 0.1
 """What is claimed ahead is what the endpoint answers in this time."""
+_WARM_S = 2.0
 _KNOWN_INTEGRATIONS = 2000
 _NEWEST_WEIGHT = 0.2
 
@@ -33,25 +36,31 @@ class Endpoint(Generic[JobT]):
         self.waiting: deque[JobT] = deque()
         self.integrations: set[uuid.UUID] = set()
         self._most_ahead = most_ahead
-        self._answer_s: float | None = None
+        self._answer_s = 0.0
+        self._answered_s = -math.inf
 
-    def answered(self, after_s: float) -> None:
-        """Note how long an attempt took. Slowing down is believed at once, speeding up little by little."""
-        known = self._answer_s
-        if known is not None and after_s < known:
-            after_s = known + _NEWEST_WEIGHT * (after_s - known)
-        self._answer_s = after_s
+    def answered(self, after_s: float, now_s: float) -> None:
+        """Note how long an attempt took. Slowing down is believed at once, speeding up little by little.
+
+        :param now_s: monotonic.
+        """
+        if self.warm(now_s) and after_s < self._answer_s:
+            after_s = self._answer_s + _NEWEST_WEIGHT * (after_s - self._answer_s)
+        self._answer_s, self._answered_s = after_s, now_s
+
+    def warm(self, now_s: float) -> bool:
+        """Whether it answered a moment ago, so that its speed is known."""
+        return now_s - self._answered_s < _WARM_S
 
     @property
     def busy(self) -> bool:
         """Whether anything runs, waits or hangs here."""
         return bool(self.running or self.waiting or self.hanging)
 
-    @property
-    def room(self) -> int:
+    def room(self, now_s: float) -> int:
         """How many more may be claimed."""
         ahead = 0
-        if self._answer_s is not None and self.running:
+        if self.warm(now_s):
             ahead = min(self._most_ahead, int(self.limit * _AHEAD_S / max(self._answer_s, 0.001)))
         return max(0, self.limit + ahead - self.running - len(self.waiting))
 
@@ -85,13 +94,14 @@ class Endpoints(Generic[JobT]):
         return list(self._endpoints.values())
 
     def rooms(self) -> list[ClaimRoom]:
-        """Say what a claim must know: the rooms of the endpoints that are busy, or shared."""
+        """Say what a claim must know: the rooms of the endpoints that are busy, warm or shared."""
+        now_s = time.monotonic()
         for key in [key for key, each in self._endpoints.items() if not each.integrations and not each.busy]:
             del self._endpoints[key]
         return [
-            ClaimRoom(integration_id, endpoint.key, endpoint.room)
+            ClaimRoom(integration_id, endpoint.key, endpoint.room(now_s))
             for endpoint in self._endpoints.values()
-            if endpoint.busy or len(endpoint.integrations) > 1
+            if endpoint.busy or endpoint.warm(now_s) or len(endpoint.integrations) > 1
             for integration_id in endpoint.integrations
         ]
 

@@ -102,6 +102,7 @@ async def test_a_retry_comes_when_it_is_due_without_anybody_waking_us(outbox: Me
     async def second_time(*_: object) -> None:
         calls.append(1)
         if len(calls) == 1:
+            await asyncio.sleep(0.2)  # by now the engine rests, and nothing else is due
             raise TemporaryFailure("not yet")
 
     RecordingChannel.behaviours["second"] = second_time
