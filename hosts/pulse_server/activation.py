@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATH = "/api/device/activate"
 _MAX_BODY = 4096
-_BODY_WITHIN_S = 10.0
+BODY_WITHIN_S = 10.0
 _TRIES_PER_MINUTE = 10
 _TRIES_AT_ONCE = 10
 
@@ -89,7 +89,7 @@ async def _body(scope: MutableMapping[str, Any], receive: Any) -> bytes:
         raise _Refused(415, "send Content-Type: application/json")
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_WITHIN_S):
+        async with asyncio.timeout(BODY_WITHIN_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from pulse_core.errors import ConfigError
+from pulse_server.http_guard import GuardedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class HttpServer:
         self._server = _Quiet(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=GuardedProtocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -82,7 +83,6 @@ class HttpServer:
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=drain_s,
-                limit_concurrency=None,
                 proxy_headers=False,
                 backlog=_BACKLOG,
             )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = 2
+_BODY_LEFT = frozenset({408, 413})
+"""Answers given before the whole body came: the connection ends with them."""
 
 
 def install(app: Quart) -> None:
@@ -47,6 +49,8 @@ async def _from_http(error: HTTPException) -> Response | HTTPException:
         return _respond(error.code or 500, error.description or "", error.headers, error.errors)
     if error.code is None or error.code < 400:  # noqa: PLR2004 - redirects are answers, not errors
         return error
+    if error.code in _BODY_LEFT:
+        return _respond(error.code, error.description or "", {"Connection": "close"})
     kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
     return _respond(error.code, error.description or "", kept)
 
