@@ -1,0 +1,139 @@
+"""The demo's live page in a real browser: what it shows, what it never runs, and who may see it."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.async_api import async_playwright
+
+from pulse_core.config import Listen, load_config
+from pulse_core.plugins import load_plugins
+from pulse_postgres.pool import open_pool
+from pulse_server.activation import ActivationApp
+from pulse_server.health import Health
+from pulse_server.serving import HttpServer, bind
+from pulse_server.web import Front, create_app
+from pulse_server.web.live import Rate
+from pulse_server.web.services import Services
+from support.admin import admin_api
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Page
+
+    from support.database import Database
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "<img src=x onerror=document.title='owned'>"
+
+
+def test_rates_are_taken_over_some_seconds_and_begin_anew_with_the_counter() -> None:
+    rate = Rate()
+    assert rate.of({"accepted": 100, "rejected": 0}, 10.0)["accepted_per_s"] == 0
+    assert rate.of({"accepted": 120, "rejected": 4}, 12.0) == {"accepted_per_s": 10, "rejected_per_s": 2}
+    assert rate.of({"accepted": 120, "rejected": 4}, 30.0)["accepted_per_s"] == 0
+    assert rate.of({"accepted": 5, "rejected": 0}, 31.0)["accepted_per_s"] == 0
+    assert rate.of({"accepted": 8, "rejected": 0}, 32.0)["accepted_per_s"] == 3
+
+
+async def test_outside_the_demo_there_is_no_page(database: Database, tmp_path: Path) -> None:
+    async with admin_api(database, tmp_path) as admin:
+        response = await admin.client.get("/")
+        assert (response.status_code, response.headers["Content-Type"]) == (403, "text/plain; charset=utf-8")
+        assert (await admin.client.get("/live/data.json")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "expected"),
+    [
+        ("127.0.0.1", "localhost:8080", 200),
+        ("127.0.0.1", "127.0.0.1", 200),
+        ("::1", "[::1]:8080", 200),
+        ("::ffff:127.0.0.1", "LOCALHOST", 200),
+        ("192.0.2.7", "localhost:8080", 403),
+        ("127.0.0.1", "rebound.example", 403),
+        ("127.0.0.1", "localhost.evil.example", 403),
+        ("127.0.0.1", "", 403),
+        ("<local>", "localhost", 403),
+    ],
+)
+async def test_the_page_is_for_this_machine_alone(
+    database: Database, tmp_path: Path, address: str, host: str, expected: int
+) -> None:
+    async with admin_api(database, tmp_path, demo=True) as admin:
+        for path in ("/", "/live/data.json"):
+            response = await admin.client.get(path, headers={"Host": host}, scope_base={"client": (address, 4711)})
+            assert response.status_code == expected, path
+
+
+@asynccontextmanager
+async def live(database: Database, data_dir: Path) -> AsyncIterator[str]:
+    config = load_config(None, mode="dev", demo=True, data_dir=data_dir)
+    services = Services(config, database.secret_key, load_plugins(config))
+    admin = await open_pool(database.dsn("pulse_admin"), name="test", max_size=3)
+    operator = await open_pool(database.dsn("pulse_operator"), name="test", max_size=6)
+    await services.open(admin, operator)
+    sock = bind(Listen(port=0), "web")
+    server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)
+    await server.start()
+    yield f"http://localhost:{sock.getsockname()[1]}/"
+    await server.stop()
+    await services.close()
+    await admin.close()
+    await operator.close()
+
+
+def arrange(database: Database) -> None:
+    with database.superuser() as connection:
+        connection.execute("INSERT INTO tenants (tenant_id) VALUES ('tenant-a')")
+        connection.execute(
+            "INSERT INTO devices (tenant_id, device_id, site_id, name) VALUES ('tenant-a', 'dev-1', 'site-1', %s)",
+            (EVIL,),
+        )
+        connection.execute(
+            "INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity,"
+            " confidence, summary, opened_at) VALUES ('tenant-a', gen_random_uuid(), 'dev-1', 'site-1', 'NO_HEARTBEAT',"
+            " 'f', 'OPEN', 4, 0.9, %s, now())",
+            (EVIL,),
+        )
+
+
+@asynccontextmanager
+async def browsing(width: int, complaints: list[str]) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        await browser.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [1280, 375])
+async def test_a_browser_shows_everything_and_runs_nothing_of_it(
+    database: Database, tmp_path: Path, width: int
+) -> None:
+    arrange(database)
+    complaints: list[str] = []
+    async with live(database, tmp_path) as url, browsing(width, complaints) as page:
+        await page.goto(url)
+        await page.wait_for_selector("#alerts .pill")
+        assert await page.text_content("#devices-total") == "1"
+        assert await page.text_content("#alerts-open") == "1"
+        shown: Any = await page.text_content("#alerts")
+        assert EVIL in shown
+        assert EVIL in str(await page.text_content("#devices"))
+        assert await page.title() == "OpsConductor-Pulse: live"
+        assert await page.locator("main img").count() == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        with database.superuser() as connection:
+            connection.execute("UPDATE alerts SET status = 'CLOSED', closed_at = now()")
+        await page.wait_for_selector("#alerts .pill:text-is('CLOSED')")
+        assert await page.text_content("#alerts-open") == "0"
+    assert complaints == []
