@@ -15,6 +15,7 @@ import os
 import random as random_module
 import secrets
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from pulse_core.records import Attempt
 
 _LEASE_MARGIN_S = 10.0
-_FLUSH_S = 1.5
+_LAST_STEPS_S = 2.0
+"""What of the time to leave is kept for recording, giving back and closing."""
 
 log = structlog.get_logger("pulse.delivery")
 
@@ -106,22 +108,23 @@ class DeliveryEngine:
                 recording.cancel()
 
     async def _leave(self) -> None:
+        end_s = time.monotonic() + self._leave_within_s
         self._desk.close()
-        await self._give_back()
-        await self._desk.finish(max(0.0, self._leave_within_s - 2 * _FLUSH_S))
-        if await self._recorder.flush(_FLUSH_S):
+        await self._give_back(end_s)
+        await self._desk.finish(max(0.0, end_s - time.monotonic() - _LAST_STEPS_S))
+        if await self._recorder.flush(_left_s(end_s)):
             self._desk.held.clear()
         else:
             log.warning("delivery.leaves_unrecorded", deliveries=len(self._desk.held))
-        await self._give_back()
+        await self._give_back(end_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_S):
+            async with asyncio.timeout(_left_s(end_s)):
                 await self._channels.close()
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, end_s: float) -> None:
         """Without the database the leases run out by themselves."""
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_FLUSH_S):
+            async with asyncio.timeout(_left_s(end_s)):
                 await self._claimer.give_back()
 
     def _recorded(self, attempts: Sequence[Attempt]) -> None:
@@ -141,3 +144,8 @@ class DeliveryEngine:
             except Exception:
                 log.exception("delivery.listen_failed")
             await backoff.wait()
+
+
+def _left_s(end_s: float) -> float:
+    """Return how long one of the last steps may take: each a part of what is left, so that all get a chance."""
+    return max(0.05, min(_LAST_STEPS_S, end_s - time.monotonic()) / 2)

@@ -258,3 +258,32 @@ async def test_leaving_finishes_what_runs_and_gives_the_rest_back(outbox: Memory
     assert (state.status, state.leased_by, state.due_us) == ("RETRYING", None, clock.time_us)
     assert "stopped before" in (state.last_error or "")
     assert not any(row.status == "SENDING" for row in outbox.store.rows.values())
+
+
+async def test_what_only_waits_is_given_back_untried(outbox: MemoryOutbox, clock: ManualClock) -> None:
+    both = [await outbox.integrate(config={"behaviour": "hang", "endpoint": "one"}) for _ in range(2)]
+    deliveries = [make(integration) for integration in both]
+    await outbox.insert(deliveries)
+    stopping = asyncio.Event()
+    engine = an_engine(outbox, clock, per_endpoint=1, attempt_timeout_s=60, leave_within_s=30)
+    task = asyncio.create_task(engine.run(stopping))
+    await until(lambda: len(RecordingChannel.sent) == 1)
+    rows = [outbox.store.rows[delivery.delivery_id] for delivery in deliveries]
+    assert [row.status for row in rows] == ["SENDING", "SENDING"]
+    stopping.set()
+    await until(lambda: "PENDING" in [row.status for row in rows], what="giving back at once", within_s=5)
+    assert sorted((row.status, row.attempts) for row in rows) == [("PENDING", 0), ("SENDING", 1)]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_leaving_without_a_database_takes_no_longer(outbox: MemoryOutbox, clock: ManualClock) -> None:
+    delivery = await promise(outbox, await outbox.integrate(config={"behaviour": "hang"}))
+    began = asyncio.get_running_loop().time()
+    async with running(an_engine(outbox, clock, attempt_timeout_s=60, leave_within_s=3)):
+        await until(lambda: len(RecordingChannel.sent) == 1)
+        began = asyncio.get_running_loop().time()
+        lost_connection(outbox.store)
+    assert asyncio.get_running_loop().time() - began < 6
+    assert await status(outbox, delivery) == "SENDING", "its lease runs out, and another takes it up"

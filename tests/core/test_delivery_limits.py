@@ -7,10 +7,12 @@ import asyncio
 import msgspec
 import pytest
 
+from pulse_core.delivery import CONTRACT
+from pulse_core.delivery.desk import Desk
 from support.channels_of_tests import RecordingChannel, channels
 from support.delivering import an_engine, became, running
 from support.memory import ManualClock
-from support.outbox import T0_US, MemoryOutbox, make, promise
+from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
 NOON = 0.5
@@ -112,3 +114,24 @@ async def test_two_engines_share_the_work_and_send_each_once(outbox: MemoryOutbo
             await became(outbox, delivery, "DELIVERED")
     sent = [each.delivery_id for each in RecordingChannel.sent]
     assert len(sent) == len(set(sent)) == 400
+
+
+async def test_what_waited_too_long_for_its_endpoint_is_not_started(outbox: MemoryOutbox, clock: ManualClock) -> None:
+    """Its lease could run out while it is being sent: it goes back untried instead."""
+    integration = await outbox.integrate()
+    await promise(outbox, integration)
+    claim = await outbox.store.claim("w", now_us=T0_US, lease_until_us=T0_US + S, limit=9, per_endpoint=9)
+    desk = Desk(
+        channels(),
+        clock,
+        workers=9,
+        per_endpoint=9,
+        timeout_s=15,
+        schedule=CONTRACT,
+        random=lambda: 0.5,
+        done=lambda _: None,
+        changed=lambda: None,
+    )
+    desk.accept(claim.deliveries, lease_s=16)
+    await asyncio.sleep(0)
+    assert (desk.running, desk.free, desk.held, desk.stale, RecordingChannel.sent) == (0, 9, set(), True, [])

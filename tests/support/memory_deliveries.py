@@ -88,7 +88,7 @@ class MemoryDeliveries:
         await self._answer()
         self.claims += 1
         picked = self._pick(now_us, limit, per_endpoint, {room.integration_id: room for room in rooms}, running or {})
-        told = [row for row in picked if self._tell(row, now_us)]
+        told = sum(self._tell(row, now_us) for row in picked)
         ready = [row for row in picked if row.waiting]
         blocked = {row for row in ready if self._before(row)}
         for row in blocked:
@@ -100,7 +100,7 @@ class MemoryDeliveries:
             row.attempts += 1
             row.first_attempt_us = row.first_attempt_us or now_us
         more = len(picked) >= limit or len(taken) < len(picked)
-        return Claim([self._claimed(row, now_us) for row in taken], more=more, cancelled=len(told))
+        return Claim([self._claimed(row, now_us) for row in taken], more=more, cancelled=told)
 
     async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
         await self._answer()
@@ -201,19 +201,21 @@ class MemoryDeliveries:
     def _before(self, row: Row) -> list[Row]:
         return [one for one in self._subject(row) if one.rank < row.rank]
 
-    def _tell(self, row: Row, now_us: int) -> bool:
-        """Let a CLOSED that is due tell what was never attempted; say whether ``row`` is told so itself."""
+    def _tell(self, row: Row, now_us: int) -> int:
+        """Let a CLOSED that is due tell what was never attempted; return how many it tells."""
+        subject = (row, *self._subject(row))
         closing = [
             one
-            for one in (row, *self._subject(row))
+            for one in subject
             if one.waiting and one.delivery.event == "CLOSED" and one.delivery.cause == "alert" and one.due_us <= now_us
         ]
-        for one in (row, *self._subject(row)) if closing else ():
+        told = 0
+        for one in subject if closing else ():
             primary = one.delivery.cause == "alert" and one.delivery.event != "CLOSED"
             if primary and one.status == "PENDING" and one.attempts == 0:
-                one.status, one.finished_us = "CANCELLED", now_us
+                one.status, one.finished_us, told = "CANCELLED", now_us, told + 1
                 one.last_error = f"told by delivery {closing[0].delivery.delivery_id}"
-        return row.status == "CANCELLED"
+        return told
 
     def _finish(self, row: Row, attempt: Attempt, now_us: int) -> None:
         row.status = str(attempt.status)
