@@ -125,3 +125,14 @@ async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match=r"missing\.pem"):
         await MqttIngester.check(MqttConfig(tls_cert=tmp_path / "missing.pem"))
     await MqttIngester.check(MqttConfig())
+
+
+async def test_a_peer_that_only_stopped_talking_gets_its_answers() -> None:
+    async with door() as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
+        here.intake.hold()
+        device.write(mqtt.publish(TOPIC, BODY, 1, 5))
+        device.writer.write_eof()
+        await until(lambda: here.intake.pending)
+        await asyncio.sleep(0.1)
+        here.intake.release()
+        assert await device.closed() == mqtt.puback(5)
