@@ -9,7 +9,7 @@ Everything here but the two awaits in ``carry`` is pure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pulse_core import alerts, evaluate, ingest, redelivery, routing
 from pulse_core.errors import Rejected
@@ -29,9 +29,8 @@ from pulse_core.records import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pulse_core.api import Evaluator
+    from pulse_core.api import Evaluator, ReadingKey
     from pulse_core.directory import Directory
-    from pulse_core.lanes import Lane
     from pulse_core.listening import Ears
     from pulse_core.ports import Clock
     from pulse_core.records import Device, Route
@@ -52,6 +51,28 @@ class World:
         self.routes: Mapping[str, Sequence[Route]] = {}
 
 
+class Owner(Protocol):
+    """Who owns the devices of a batch: their committed state, and the one way to commit more of it (a lane)."""
+
+    since_us: int
+
+    @property
+    def states(self) -> Mapping[DeviceKey, DeviceState]:
+        """The committed state of each device."""
+
+    def stamp(self, received_us: int) -> int:
+        """A time for a reading that has none, never the same twice."""
+
+    async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
+        """Which of these readings (by index) are stored already."""
+
+    async def commit(self, writes: WriteSet) -> None:
+        """Return once all of it is committed; raise only for what will never commit."""
+
+    def install(self, writes: WriteSet, gone: Sequence[DeviceKey]) -> None:
+        """Take over what was committed, and forget devices that are gone."""
+
+
 class Pipeline:
     """Carries batches of work from arrival to commit."""
 
@@ -59,7 +80,7 @@ class Pipeline:
         self.world = world
         self._clock = clock
 
-    async def carry(self, lane: Lane, work: Work) -> None:
+    async def carry(self, lane: Owner, work: Work) -> None:
         """Decide, commit, install, acknowledge: in this order, or none of it."""
         now_us = self._clock.now_us()
         batch = Batch(self.world, lane.states, lane.since_us, now_us)
@@ -94,7 +115,7 @@ class Batch:
         self.outcomes: list[Outcome] = []
         self.gone: list[DeviceKey] = []
 
-    def admit(self, work: Work, lane: Lane) -> list[Reading]:
+    def admit(self, work: Work, lane: Owner) -> list[Reading]:
         """Bytes become readings; what is refused is counted, and answered like everything else."""
         readings: list[Reading] = []
         world = self._world
