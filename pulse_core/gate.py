@@ -63,10 +63,11 @@ class Gate:
         self._out.add(shard)
         self._room.clear()
 
-    def recovered(self, shard: int) -> None:
-        """A lane commits again."""
+    def recovered(self, shard: int) -> bool:
+        """A lane commits again; say whether it was the last one that did not."""
         self._out.discard(shard)
         self._open_again()
+        return not self._out
 
     def _open_again(self) -> None:
         free = self.messages < self._most_messages * _ROOM_AGAIN and self.bytes < self._most_bytes * _ROOM_AGAIN

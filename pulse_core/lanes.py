@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from pulse_core import evaluate
 from pulse_core.errors import StoreUnavailable
+from pulse_core.listening import LOOP_GAP_US
 from pulse_core.records import DeviceKey, DeviceState, Reason, WriteSet
 from pulse_core.timers import Timers
 from pulse_core.work import Entry, Work
@@ -169,13 +170,13 @@ class Lane:
         return next_us is not None and next_us <= self._clock.now_us()
 
     def _take_due(self, room: int) -> list[DeviceKey]:
-        """Devices to wake now. Those whose way in is down are parked until it is heard again."""
-        ears = self._pipeline.world.ears
+        """Devices to wake now. Those that cannot be heard (their way in is down, the gate is shut) are parked."""
+        ears, shut = self._pipeline.world.ears, self._gate.in_outage
         ears.beat()
         due: list[DeviceKey] = []
         for key in self._timers.due(self._clock.now_us(), room):
             state = self.states.get(key)
-            if state is not None and ears.listening(state.source, self.since_us).since_us is None:
+            if state is not None and (shut or ears.listening(state.source, self.since_us).since_us is None):
                 self._parked.append(key)
             elif state is not None:
                 due.append(key)
@@ -208,12 +209,12 @@ class Lane:
         was_in_outage = self.in_outage
         before_us = self.since_us
         await self.known(())
-        return not was_in_outage and self.since_us == before_us
+        return not (was_in_outage or self._gate.in_outage) and self.since_us == before_us
 
     async def _persist(self, action: Callable[[LaneStore], Awaitable[T]]) -> T:
         if self._store is None:
             raise StoreUnavailable("the lane is not open")
-        pause_s = _RETRY_FIRST_S
+        pause_s, began_us = _RETRY_FIRST_S, self._clock.now_us()
         while True:
             try:
                 result = await action(self._store)
@@ -222,7 +223,7 @@ class Lane:
                 await asyncio.sleep(pause_s)
                 pause_s = min(_RETRY_MOST_S, pause_s * 2)
             else:
-                self._recovered()
+                self._answered(began_us)
                 return result
 
     def _outage(self, error: str) -> None:
@@ -231,12 +232,16 @@ class Lane:
             self._gate.outage(self.shard)
             log.warning("lane.outage", shard=self.shard, error=error)
 
-    def _recovered(self) -> None:
+    def _answered(self, asked_us: int) -> None:
+        """The store answered. What took longer than a gap was one, whether or not anything failed."""
+        now_us = self._clock.now_us()
+        if self.in_outage or now_us - asked_us > LOOP_GAP_US:
+            self.since_us = now_us
         if self.in_outage:
             self.in_outage = False
-            self.since_us = self._clock.now_us()
-            self._gate.recovered(self.shard)
             log.info("lane.recovered", shard=self.shard)
+            if self._gate.recovered(self.shard):
+                self._pipeline.world.ears.gap_ended()
 
 
 def _next_wake(state: DeviceState) -> int | None:

@@ -100,7 +100,7 @@ class Product:
             return []
 
     def process(self, name: str, within_s: float = 30.0) -> psutil.Process:
-        """``pipeline``, ``deliver``, ``web`` or ``postgres`` (the postmaster); waits while it restarts."""
+        """``up``, ``pipeline``, ``deliver``, ``web`` or ``postgres`` (the postmaster); waits while it restarts."""
         found: psutil.Process = until_sync(lambda: self._find(name), within_s=within_s, what=f"process {name}")
         return found
 
@@ -175,6 +175,8 @@ class Product:
     def _find(self, name: str) -> psutil.Process | None:
         for process in self.everything():
             try:
+                if name == "up":
+                    return process
                 if name == "postgres":
                     parent = process.parent()
                     if process.name() == "postgres" and parent is not None and parent.name() != "postgres":
