@@ -1,4 +1,4 @@
-"""Refused messages as people read them: counts by minute, and those that were kept (pulse_operator)."""
+"""Refused messages: counts by minute and those that were kept, as people read them, and forgetting them in time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from pulse_postgres.acting import asking
 from pulse_postgres.paging import Page, Where, item_of, page_of, read_cursor, within
+from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
@@ -28,6 +29,24 @@ _KEPT = f"""
            {us("received_at")} AS position
     FROM quarantine WHERE %s ORDER BY received_at DESC, reject_id LIMIT %s
 """
+
+_FORGET = (
+    f"DELETE FROM quarantine_counts WHERE minute < {at('$1::bigint')}",
+    f"DELETE FROM quarantine WHERE received_at < {at('$1::bigint')}",
+)
+
+
+class PostgresRefusals:
+    """What refused messages leave behind (pool as pulse_pipeline)."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def drop_before(self, cutoff_us: int) -> int:
+        """Forget counts and copies older than ``cutoff_us``; return how many rows went."""
+        with unavailable():
+            tags = [await self._pool.execute(statement, cutoff_us) for statement in _FORGET]
+        return sum(int(tag.removeprefix("DELETE ")) for tag in tags)
 
 
 async def refused_page(

@@ -1,17 +1,18 @@
-"""Forgets readings that are older than the operator wants to keep."""
+"""Forgets readings, and the counts and copies of refused messages, that are older than the operator wants to keep."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from pulse_core.errors import PulseError
 
 if TYPE_CHECKING:
-    from pulse_core.api import TelemetryStore
+    from collections.abc import Sequence
+
     from pulse_core.ports import SettingsStore
 
 log = structlog.get_logger(__name__)
@@ -21,11 +22,18 @@ _FIRST_AFTER_S = 60.0
 _DAY_US = 86_400 * 1_000_000
 
 
-class Retention:
-    """Runs the telemetry store's retention every hour, by the live setting TELEMETRY_RETENTION_DAYS."""
+class Forgetful(Protocol):
+    """Something that grows with time: a telemetry store, say."""
 
-    def __init__(self, store: TelemetryStore, settings: SettingsStore) -> None:
-        self._store = store
+    async def drop_before(self, cutoff_us: int) -> int:
+        """Forget what is older than ``cutoff_us``; return how many units (partitions, rows) went."""
+
+
+class Retention:
+    """Lets each store forget, every hour, by the live setting TELEMETRY_RETENTION_DAYS."""
+
+    def __init__(self, stores: Sequence[Forgetful], settings: SettingsStore) -> None:
+        self._stores = stores
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +50,8 @@ class Retention:
     async def once(self, now_us: int) -> int:
         """Drop what is too old now; return how many units went."""
         settings = await self._settings.load()
-        return await self._store.drop_before(now_us - settings.TELEMETRY_RETENTION_DAYS * _DAY_US)
+        cutoff_us = now_us - settings.TELEMETRY_RETENTION_DAYS * _DAY_US
+        return sum([await store.drop_before(cutoff_us) for store in self._stores])
 
     async def _run(self) -> None:
         await asyncio.sleep(_FIRST_AFTER_S)

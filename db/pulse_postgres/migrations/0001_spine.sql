@@ -379,6 +379,7 @@ GRANT SELECT (tenant_id, integration_id, enabled) ON integrations TO pulse_pipel
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_state TO pulse_pipeline;
 GRANT SELECT, INSERT ON telemetry, alert_changes, deliveries, quarantine TO pulse_pipeline;
 GRANT SELECT, INSERT, UPDATE ON alerts, quarantine_counts, lane_partitions TO pulse_pipeline;
+GRANT DELETE ON quarantine, quarantine_counts TO pulse_pipeline;
 GRANT EXECUTE ON FUNCTION ensure_telemetry_day(date), drop_telemetry_before(date) TO pulse_pipeline;
 
 GRANT SELECT ON alerts, integrations, deliveries, settings TO pulse_deliver;

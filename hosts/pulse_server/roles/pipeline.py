@@ -13,6 +13,7 @@ from pulse_core.data_path import DataPath
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
+from pulse_postgres.refusals import PostgresRefusals
 from pulse_postgres.registry import PostgresRegistry
 from pulse_postgres.routes import PostgresRoutes
 from pulse_postgres.settings import PostgresSettings
@@ -86,7 +87,7 @@ class PipelineRole(Role):
         await store.open(pool)
         self.resources.push_async_callback(store.close)
         settings = PostgresSettings(pool, dsn)
-        retention = Retention(store, settings)
+        retention = Retention([store, PostgresRefusals(pool)], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         return DataPath(

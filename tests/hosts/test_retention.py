@@ -1,0 +1,53 @@
+"""Retention: readings and refusals older than the operator's setting go, younger ones stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulse_core.settings import Settings
+from pulse_postgres.pool import open_pool
+from pulse_postgres.refusals import PostgresRefusals
+from pulse_server.retention import Retention
+from support.memory import START_US, MemorySettings
+
+if TYPE_CHECKING:
+    from support.database import Database
+
+DAY_US = 86_400_000_000
+
+_FILL = """
+    INSERT INTO quarantine_counts (tenant_id, minute, reason, shard, rejected)
+    SELECT '', to_timestamp($1::float8 / 1e6) - n * interval '1 day', 'TOKEN_INVALID', 0, 1
+    FROM generate_series(0, 9) AS n
+"""
+_KEEP = """
+    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason)
+    SELECT '', gen_random_uuid(), to_timestamp($1::float8 / 1e6) - n * interval '1 day', 'TOKEN_INVALID'
+    FROM generate_series(0, 9) AS n
+"""
+
+
+class Remembering:
+    """A store that notes what it was told to forget."""
+
+    def __init__(self) -> None:
+        self.cutoffs: list[int] = []
+
+    async def drop_before(self, cutoff_us: int) -> int:
+        self.cutoffs.append(cutoff_us)
+        return 2
+
+
+async def test_what_is_too_old_is_forgotten(database: Database) -> None:
+    pool = await open_pool(database.dsn("pulse_pipeline"), name="retention")
+    try:
+        await pool.execute(_FILL, START_US)
+        await pool.execute(_KEEP, START_US)
+        store = Remembering()
+        retention = Retention([store, PostgresRefusals(pool)], MemorySettings(Settings(TELEMETRY_RETENTION_DAYS=7)))
+        assert await retention.once(START_US) == 2 + 2 + 2, "days 8 and 9 of both tables go"
+        assert store.cutoffs == [START_US - 7 * DAY_US]
+        assert await pool.fetchval("SELECT count(*) FROM quarantine_counts") == 8
+        assert await pool.fetchval("SELECT count(*) FROM quarantine") == 8
+    finally:
+        await pool.close()
