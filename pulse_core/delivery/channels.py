@@ -53,7 +53,7 @@ class Line:
 
     def scrubbed(self, text: str) -> str:
         """Return ``text`` without the integration's secrets."""
-        return redacted(text, self._channel.integration)
+        return redacted(text, self._channel.integration) if text else text
 
     async def close(self) -> None:
         """Let the plugin clean up; its failures are logged."""

@@ -24,9 +24,9 @@ _US = 1_000_000
 _POLL_S = 15.0
 """The fallback: notifications and due times wake us long before."""
 _SPACING_S = 0.01
-_SPACING_SHARE = 3.0
-"""Claims that bring little take at most a quarter of the time, so that under load they come to bring more."""
 _WORTH_IT = 50
+"""Claims that bring less take at most half of the time, so that under load they come to bring more."""
+_SOON_S = 0.25
 _LOOK_FOR_LOST_S = 1.0
 
 log = structlog.get_logger("pulse.delivery")
@@ -69,7 +69,7 @@ class Claimer:
                 began_s = time.monotonic()
                 wait_s = await self._safely()
                 if self._brought < _WORTH_IT:
-                    await asyncio.sleep(max(_SPACING_S, _SPACING_SHARE * (time.monotonic() - began_s)))
+                    await asyncio.sleep(max(_SPACING_S, time.monotonic() - began_s))
                 await self._rest(wait_s)
         finally:
             waking.cancel()
@@ -132,6 +132,8 @@ class Claimer:
         self._full = claim.more or self._filled(claim, rooms)
         if claim.more or (self._full and not_tried):
             return 0.0 if self._desk.free > 0 else _POLL_S
+        if self._full and self._brought >= _WORTH_IT:
+            return _SOON_S
         return await self._until_due()
 
     def _filled(self, claim: Claim, rooms: Sequence[ClaimRoom]) -> bool:
