@@ -1,4 +1,4 @@
-"""Brings a database's schema up to date, and refuses to work on one that is not.
+"""Brings a database's schema up to date. Whether it is, :mod:`pulse_postgres.schema` tells.
 
 Migrations are plain ``.sql`` files, applied by yoyo as ``pulse_owner``. A migration and the note that it was applied
 are committed together, so a killed migrator leaves no half; an advisory lock keeps appliers one after the other.
@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-import asyncpg
 import psycopg
 from psycopg import sql
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import MigrationList, StepBase, read_migrations
 
 from pulse_core.errors import ConfigError, SchemaError, StoreUnavailable
-from pulse_postgres.pool import unavailable
-from pulse_postgres.roles import OWNER, ROLES, ensure_roles, role_dsn
+from pulse_postgres.accounts import OWNER, ROLES, role_dsn
+from pulse_postgres.roles import ensure_roles
+from pulse_postgres.schema import TABLE, check_schema, judge, known_ids, migrations_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
+__all__ = ["check_schema", "judge", "known_ids", "migrate", "migrations_dir", "roll_back"]
+
 _LOCK = 0x70756C7365  # "pulse"
-_TABLE = "_yoyo_migrations"
 _REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry")
-
-
-def migrations_dir() -> Path:
-    """Where the ``.sql`` files lie."""
-    return Path(str(resources.files("pulse_postgres"))) / "migrations"
-
-
-def known_ids() -> list[str]:
-    """Ids of the migrations that this program brings, in order."""
-    return sorted(path.stem for path in migrations_dir().glob("*.sql") if not path.name.endswith(".rollback.sql"))
 
 
 def migrate(database_url: str, secret_key: str, *, directory: Path | None = None) -> list[str]:
@@ -59,7 +49,7 @@ def migrate(database_url: str, secret_key: str, *, directory: Path | None = None
         ensure_roles(connection, secret_key)
         _prepare_database(connection)
         owner_url = role_dsn(database_url, OWNER, secret_key)
-        with _Backend(_Address(owner_url), _TABLE) as backend:
+        with _Backend(_Address(owner_url), TABLE) as backend:
             return _apply(backend, directory or migrations_dir())
 
 
@@ -67,54 +57,11 @@ def roll_back(database_url: str, secret_key: str, *, directory: Path | None = No
     """Undo every applied migration through its ``.rollback.sql``, newest first: **all data goes**. Return the ids."""
     with _connected(database_url) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        with _Backend(_Address(role_dsn(database_url, OWNER, secret_key)), _TABLE) as backend:
+        with _Backend(_Address(role_dsn(database_url, OWNER, secret_key)), TABLE) as backend:
             undone = list(backend.to_rollback(_read(directory or migrations_dir())))
             for migration in undone:
                 backend.rollback_one(migration)
             return [migration.id for migration in undone]
-
-
-async def check_schema(dsn: str) -> None:
-    """Return if the schema is exactly the one that this program brings.
-
-    :param dsn: of any login role.
-    :raises SchemaError: it is missing, older, or newer; the text says what to run.
-    :raises StoreUnavailable: the database does not answer.
-    """
-    judge(await _applied_ids(dsn), known_ids())
-
-
-def judge(applied: list[str] | None, known: list[str]) -> None:
-    """Compare what is applied (None: nothing ever was) with what this program knows. Pure; raises SchemaError."""
-    if not applied:
-        raise SchemaError("the database is empty: run `pulse migrate`")
-    if newer := sorted(set(applied) - set(known)):
-        raise SchemaError(
-            f"the database was made by a newer program (it has {', '.join(newer)}): install that version, "
-            "or restore a backup from before"
-        )
-    if missing := [name for name in known if name not in applied]:
-        raise SchemaError(f"the database is only half-migrated (missing: {', '.join(missing)}): run `pulse migrate`")
-
-
-async def _applied_ids(dsn: str) -> list[str] | None:
-    try:
-        with unavailable():
-            connection = await asyncpg.connect(dsn, timeout=30, command_timeout=30)
-            try:
-                rows = await connection.fetch(f"SELECT migration_id FROM public.{_TABLE}")
-            finally:
-                await connection.close()
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidCatalogNameError):
-        return None
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise SchemaError("the database is only half-migrated (no access to its list): run `pulse migrate`") from error
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise SchemaError(
-            "the database knows no such login role, or another password for it: "
-            "run `pulse migrate` with this secret_key"
-        ) from error
-    return [row["migration_id"] for row in rows]
 
 
 def _apply(backend: _Backend, directory: Path) -> list[str]:
@@ -125,13 +72,13 @@ def _apply(backend: _Backend, directory: Path) -> list[str]:
     wanted = list(backend.to_apply(migrations))
     for migration in wanted:
         backend.apply_one(migration)
-    backend.execute(f"GRANT SELECT ON {_TABLE} TO {', '.join(ROLES)}")
+    backend.execute(f"GRANT SELECT ON {TABLE} TO {', '.join(ROLES)}")
     return [migration.id for migration in wanted]
 
 
 def _marked(backend: _Backend) -> list[tuple[str]]:
     backend.ensure_internal_schema_updated()
-    return list(backend.execute(f"SELECT migration_id FROM {_TABLE}").fetchall())
+    return list(backend.execute(f"SELECT migration_id FROM {TABLE}").fetchall())
 
 
 def _read(directory: Path) -> MigrationList:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pulse_core.errors import PulseError
-from pulse_postgres.migrate import check_schema, migrate
-from pulse_postgres.roles import role_dsn
+from pulse_postgres.accounts import role_dsn
+from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded
 from pulse_server.secret_key import secret_key
@@ -139,6 +139,8 @@ class Platform:
         return Program(name, command, environment, log_file)
 
     async def _start_postgres(self) -> None:
+        from pulse_postgres.migrate import migrate  # noqa: PLC0415 - not needed with a database of one's own
+
         self._postgres = embedded(self.config)
         with self.story.step("PostgreSQL starts"):
             self.url = self._postgres.start()

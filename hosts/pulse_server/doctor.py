@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from pulse_core.config import Config, load_config
 from pulse_core.errors import ConfigError, PulseError, SchemaError, StoreUnavailable
 from pulse_core.plugins import PluginState, survey
-from pulse_postgres.migrate import check_schema
+from pulse_postgres.accounts import role_dsn
 from pulse_postgres.probe import server_time_s
-from pulse_postgres.roles import role_dsn
+from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded, known_url
 from pulse_server.secret_key import secret_key

@@ -11,6 +11,7 @@ import pytest
 
 from pulse_core.errors import ConfigError, SchemaError, StoreUnavailable
 from pulse_postgres import migrate as migrations
+from pulse_postgres import schema
 from pulse_postgres.migrate import check_schema, judge, known_ids, migrate, migrations_dir, roll_back
 from pulse_postgres.roles import OWNER, role_dsn, with_account
 from pulse_server.embedded.launcher import EmbeddedPostgres
@@ -120,7 +121,8 @@ async def test_a_half_migrated_schema_is_refused_then_completed(
     more = tmp_path / "migrations"
     shutil.copytree(migrations_dir(), more)
     (more / "0900_more.sql").write_text("CREATE TABLE more (n integer)")
-    monkeypatch.setattr(migrations, "migrations_dir", lambda: more)
+    for module in (schema, migrations):
+        monkeypatch.setattr(module, "migrations_dir", lambda: more)
     with pytest.raises(SchemaError, match=r"half-migrated \(missing: 0900_more\): run `pulse migrate`"):
         await check_schema(database.dsn("pulse_web"))
     assert migrate(database.url, database.secret_key) == ["0900_more"]

@@ -111,10 +111,8 @@ async def test_an_integration_is_checked_by_its_channel_and_never_shows_its_secr
         assert SECRET not in json.dumps(body)
         assert "x1y2" not in json.dumps(body)
     with database.superuser() as connection:
-        row = connection.execute("SELECT config::text, secrets FROM integrations").fetchone()
-    assert row is not None
-    assert SECRET not in str(row[0])
-    assert SECRET.encode() not in bytes(row[1])  # type: ignore[arg-type]
+        (row,) = connection.execute("SELECT config::text, encode(secrets, 'escape') FROM integrations").fetchall()
+    assert SECRET not in str(row)
 
 
 async def test_a_wrong_integration_is_told_by_field(admin: Admin) -> None:
@@ -218,7 +216,25 @@ async def test_without_the_key_there_is_nothing_to_see(admin: Admin, database: D
 
 
 LONG = "x" * 10_000
-BAD_IDS = ["", " ", "a b", "a/b", "a\nb", "dev\n", "\0", "\ud800", "🚀", LONG, "é", "*", "../etc", None, 5, ["a"], {}]
+BAD_IDS: list[Any] = [
+    "",
+    " ",
+    "a b",
+    "a/b",
+    "a\nb",
+    "dev\n",
+    "\0",
+    "\ud800",
+    "🚀",
+    LONG,
+    "é",
+    "*",
+    "../etc",
+    None,
+    5,
+    ["a"],
+    {},
+]
 
 
 @pytest.mark.parametrize("bad", BAD_IDS, ids=ascii)

@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -211,3 +213,13 @@ def test_a_socket_on_every_address_is_shown_as_loopback() -> None:
         assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
     finally:
         sock.close()
+
+
+@pytest.mark.parametrize("role", ["pipeline", "deliver", "web"])
+def test_a_roles_process_carries_nothing_that_it_does_not_use(role: str) -> None:
+    """Idle memory is part of the contract: the migrator, the launcher and the other roles' libraries stay out."""
+    foreign = {"psycopg", "yoyo", "pulse_server.embedded.launcher", "pulse_server.demo"}
+    foreign |= {"pipeline": {"quart"}, "deliver": {"quart"}, "web": set()}[role]
+    code = f"import sys, pulse_server.cli.run, pulse_server.roles.{role}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert foreign & set(done.stdout.split()) == set()

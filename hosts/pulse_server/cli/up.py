@@ -14,7 +14,6 @@ from pulse_server import runfiles
 from pulse_server.bringup import Failed, Platform, Story
 from pulse_server.cli.base import Session, err, escaped, pass_session
 from pulse_server.cli.story import LogStory, TerminalStory
-from pulse_server.demo import Demo
 from pulse_server.exits import code_of
 from pulse_server.logging_setup import set_up_logging
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulse_core.config import Config
+    from pulse_server.demo import Demo
 
 
 @click.command()
@@ -73,7 +73,7 @@ async def _run(config: Config, config_file: Path | None, story: Story) -> int:
 async def _work(platform: Platform) -> None:
     """Start everything, tell where it is, and wait until something cannot work any more."""
     await platform.prepare()
-    demo = Demo(platform) if platform.config.demo else None
+    demo = _demo(platform) if platform.config.demo else None
     if demo:
         await demo.provision()
     await platform.start_roles()
@@ -85,6 +85,12 @@ async def _work(platform: Platform) -> None:
     else:
         _tell(platform)
     await platform.attended(asyncio.Event().wait())
+
+
+def _demo(platform: Platform) -> Demo:
+    from pulse_server.demo import Demo  # noqa: PLC0415 - an HTTP client and more, for the demo alone
+
+    return Demo(platform)
 
 
 def _tell(platform: Platform) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from pydantic import BaseModel, ValidationError
 
+from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
-from pulse_postgres.roles import role_dsn
 from pulse_server.database import database
 from pulse_server.problems import field_errors
 from pulse_server.secret_key import secret_key

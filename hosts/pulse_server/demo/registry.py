@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pulse_core.errors import Conflict
 from pulse_core.records import Route
 from pulse_core.secrets import SecretBox
+from pulse_postgres.accounts import role_dsn
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.pool import open_pool
 from pulse_postgres.provisioning import Activation, Provisioning
-from pulse_postgres.roles import role_dsn
 from pulse_server.configured import sealed
 from pulse_server.demo.plan import STALE_AFTER_S, TENANTS, Member
 

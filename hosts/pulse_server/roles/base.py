@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import structlog
 
 from pulse_core.errors import StoreUnavailable
-from pulse_postgres.migrate import check_schema
+from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_postgres.probe import ping
-from pulse_postgres.roles import role_dsn
+from pulse_postgres.schema import check_schema
 from pulse_server import runfiles
 from pulse_server.health import Health
 
