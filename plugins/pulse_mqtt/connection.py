@@ -5,6 +5,7 @@ The hot path is :meth:`Connection._read_packets`: all packets of a received chun
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from pulse_mqtt.topics import Topics, key_of
 from pulse_mqtt.window import Window
 
 if TYPE_CHECKING:
-    import asyncio
-
     from pulse_core.api import Intake
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.roster import Roster
@@ -162,8 +161,9 @@ class Connection(Link):
         token = (connect.password or b"").decode("utf-8", "replace")
         try:
             await self._intake.authenticate(Credentials(key, token))
-        except Rejected:
+        except Rejected as error:
             self._refuse(codec.NOT_AUTHORIZED)
+            self._count_refusal(key, error.reason)
             return
         except StoreUnavailable:
             self._refuse(codec.SERVER_UNAVAILABLE)
@@ -177,6 +177,14 @@ class Connection(Link):
         self.resume(Pause.LOGIN)
         if connect.keepalive_s:
             self._watch(connect.keepalive_s * _KEEPALIVE_GRACE)
+
+    def _count_refusal(self, key: DeviceKey, reason: Reason) -> None:
+        """Tell quarantine of a refused login. The peer is not kept waiting for it."""
+        login = RawMessage(
+            key.tenant_id, key.device_id, "connect", b"", time.time_ns() // 1000, self._source, refused=reason
+        )
+        future = asyncio.ensure_future(self._intake.submit([login]))
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _logged_in(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pulse_core.api import DeviceKey
+from pulse_core.api import DeviceKey, Reason
 from pulse_mqtt.connection import WINDOW_MESSAGES
 from support import mqtt311 as mqtt
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, door
@@ -45,7 +45,25 @@ async def test_refused_login(packet: bytes, code: int) -> None:
     async with door() as here, mqtt.connected(here.address) as device:
         device.write(packet + mqtt.publish(TOPIC, BODY))
         assert await device.closed() == bytes((0x20, 2, 0, code))
-        assert not here.intake.submissions
+        assert not here.intake.committed
+        assert len(here.intake.submissions) == (code == 5)
+
+
+@pytest.mark.parametrize(
+    ("username", "token", "reason"),
+    [
+        (ALIAS, "wrong", Reason.TOKEN_INVALID),
+        (ALIAS, None, Reason.TOKEN_MISSING),
+        ("tenant-a/unknown", TOKEN, Reason.UNREGISTERED_DEVICE),
+    ],
+)
+async def test_a_refused_login_is_counted_for_what_it_is(username: str, token: str | None, reason: Reason) -> None:
+    async with door() as here, mqtt.connected(here.address) as device:
+        device.write(mqtt.connect(username, token))
+        assert await device.closed() == b"\x20\x02\x00\x05"
+        await until(lambda: here.intake.refused)
+        [(message, outcome)] = here.intake.refused
+        assert (message.msg_type, outcome.reason) == ("connect", reason)
 
 
 async def test_login_while_the_database_is_down() -> None:
