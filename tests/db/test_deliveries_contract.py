@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,21 +12,17 @@ import pytest
 from pulse_core.records import (
     Attempt,
     AttemptOutcome,
-    Claim,
-    ClaimedDelivery,
     ClaimRoom,
     DeliveryStatus,
     Notification,
 )
-from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, make, promise
+from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, promise
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator
 
-    from pulse_core.records import Delivery, StoredIntegration
-
-NOW = T0_US + 60 * S
-LEASE_US = 30 * S
+from support.claiming import LEASE_US, NOW, claim, fill, record
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -38,71 +33,6 @@ async def outbox(request: pytest.FixtureRequest) -> AsyncIterator[Outbox]:
     opened = await PostgresOutbox.open(request.getfixturevalue("database"))
     yield opened
     await opened.close()
-
-
-async def claim(
-    outbox: Outbox,
-    worker: str = "w1",
-    *,
-    now_us: int = NOW,
-    limit: int = 100,
-    per_endpoint: int = 10,
-    rooms: tuple[ClaimRoom, ...] = (),
-    running: dict[str, int] | None = None,
-) -> Claim:
-    return await outbox.store.claim(
-        worker,
-        now_us=now_us,
-        lease_until_us=now_us + LEASE_US,
-        limit=limit,
-        per_endpoint=per_endpoint,
-        rooms=rooms,
-        running=running,
-    )
-
-
-async def record(
-    outbox: Outbox,
-    claimed: ClaimedDelivery,
-    status: DeliveryStatus,
-    *,
-    worker: str = "w1",
-    now_us: int = NOW,
-    due_us: int | None = None,
-    detail: str = "",
-    disable: str | None = None,
-) -> None:
-    outcome = {
-        DeliveryStatus.DELIVERED: AttemptOutcome.DELIVERED,
-        DeliveryStatus.RETRYING: AttemptOutcome.TEMPORARY,
-        DeliveryStatus.DEAD: AttemptOutcome.PERMANENT,
-    }[status]
-    attempt = Attempt(
-        tenant_id=claimed.tenant_id,
-        delivery_id=claimed.delivery_id,
-        attempt=claimed.attempt,
-        started_us=claimed.claimed_us + 5,
-        duration_ms=7,
-        outcome=outcome,
-        status=status,
-        detail=detail,
-        receipt="got it" if status == DeliveryStatus.DELIVERED else "",
-        due_us=due_us,
-        disable=disable,
-        integration_id=claimed.integration.integration_id,
-        integration_updated_us=claimed.integration.updated_us,
-    )
-    await outbox.store.record(worker, [attempt], now_us=now_us)
-
-
-def ids(claim: Claim) -> set[uuid.UUID]:
-    return {each.delivery_id for each in claim.deliveries}
-
-
-async def fill(outbox: Outbox, integration: StoredIntegration, count: int, *, first_us: int = T0_US) -> list[Delivery]:
-    deliveries = [make(integration, due_us=first_us + i) for i in range(count)]
-    await outbox.insert(deliveries)
-    return deliveries
 
 
 async def test_a_claim_brings_the_delivery_with_its_integration_and_leases_it(outbox: Outbox) -> None:
@@ -228,102 +158,6 @@ async def test_two_claims_at_once_never_get_the_same(outbox: Outbox) -> None:
 
     await asyncio.gather(*(work(f"w{i}") for i in range(4)))
     assert len(got) == len(set(got)) == 200
-
-
-async def test_closed_waits_for_open_and_goes_at_once_when_that_is_delivered(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    opening = await promise(outbox, integration, alert_id=alert)
-    (sending,) = (await claim(outbox)).deliveries
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-
-    assert not (await claim(outbox)).deliveries, "OPEN is being sent"
-    await record(outbox, sending, DeliveryStatus.RETRYING, due_us=NOW + 3600 * S)
-    assert not (await claim(outbox, now_us=NOW + 100 * S)).deliveries, "OPEN will be tried again"
-    (sending,) = (await claim(outbox, now_us=NOW + 3600 * S)).deliveries
-    assert sending.delivery_id == opening.delivery_id
-
-    await record(outbox, sending, DeliveryStatus.DELIVERED, now_us=NOW + 3601 * S)
-    assert ids(await claim(outbox, now_us=NOW + 3601 * S)) == {closing.delivery_id}
-    assert (await outbox.state(opening)).status == "DELIVERED"
-
-
-async def test_closed_goes_when_open_is_dead(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    await promise(outbox, integration, alert_id=alert)
-    (sending,) = (await claim(outbox)).deliveries
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-    assert not (await claim(outbox)).deliveries
-    await record(outbox, sending, DeliveryStatus.DEAD)
-    assert ids(await claim(outbox)) == {closing.delivery_id}
-
-
-async def test_acknowledged_stands_between(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    await promise(outbox, integration, alert_id=alert)
-    (opening,) = (await claim(outbox)).deliveries
-    middle = await promise(outbox, integration, event="ACKNOWLEDGED", alert_id=alert)
-    assert not (await claim(outbox)).deliveries
-    await record(outbox, opening, DeliveryStatus.DELIVERED)
-    (acknowledging,) = (await claim(outbox)).deliveries
-    assert acknowledging.delivery_id == middle.delivery_id
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-    assert not (await claim(outbox)).deliveries
-    await record(outbox, acknowledging, DeliveryStatus.DELIVERED)
-    assert ids(await claim(outbox)) == {closing.delivery_id}
-
-
-async def test_order_holds_only_within_one_alert_and_integration(outbox: Outbox) -> None:
-    integration, other, alert = await outbox.integrate(), await outbox.integrate(), uuid.uuid4()
-    await promise(outbox, integration, alert_id=alert)
-    await claim(outbox)
-    elsewhere = await promise(outbox, other, event="CLOSED", alert_id=alert)
-    another = await promise(outbox, integration, event="CLOSED", alert_id=uuid.uuid4())
-    assert ids(await claim(outbox)) == {elsewhere.delivery_id, another.delivery_id}
-
-
-@pytest.mark.parametrize("open_due", [T0_US, T0_US + 1, T0_US - 1])
-async def test_closed_tells_what_was_never_said(outbox: Outbox, open_due: int) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    opening = await promise(outbox, integration, alert_id=alert, due_us=open_due)
-    acknowledging = await promise(outbox, integration, event="ACKNOWLEDGED", alert_id=alert)
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-
-    claimed = [await claim(outbox, limit=1), await claim(outbox)]
-
-    assert set().union(*map(ids, claimed)) == {closing.delivery_id}
-    for untold in (opening, acknowledging):
-        state = await outbox.state(untold)
-        assert (state.status, state.attempts, state.finished_us) == ("CANCELLED", 0, NOW)
-        assert str(closing.delivery_id) in (state.last_error or "")
-
-
-async def test_closed_cancels_an_open_that_is_not_due_yet(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    opening = await promise(outbox, integration, alert_id=alert, due_us=NOW + 3600 * S)
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-    assert ids(await claim(outbox)) == {closing.delivery_id}
-    assert (await outbox.state(opening)).status == "CANCELLED"
-
-
-async def test_open_goes_first_while_closed_is_not_due(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    opening = await promise(outbox, integration, alert_id=alert)
-    await promise(outbox, integration, event="CLOSED", alert_id=alert, due_us=NOW + 60 * S)
-    assert ids(await claim(outbox)) == {opening.delivery_id}
-
-
-async def test_what_was_asked_for_on_top_is_never_cancelled(outbox: Outbox) -> None:
-    integration, alert = await outbox.integrate(), uuid.uuid4()
-    replayed = await promise(outbox, integration, alert_id=alert, cause="replay")
-    closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
-    assert ids(await claim(outbox)) == {replayed.delivery_id}
-    assert (await outbox.state(closing)).status == "PENDING"
-
-
-async def test_a_test_delivery_has_no_alert_and_no_order(outbox: Outbox) -> None:
-    integration = await outbox.integrate()
-    sent = [await promise(outbox, integration, cause="test") for _ in range(2)]
-    assert ids(await claim(outbox)) == {each.delivery_id for each in sent}
 
 
 async def test_a_lost_lease_is_taken_over_once(outbox: Outbox) -> None:
