@@ -1,0 +1,36 @@
+"""Kill -9 under load, at full size."""
+
+from __future__ import annotations
+
+from bench.figures import Bench, Figure, say
+from support.chaos import THRESHOLD_S, experiment
+from support.product import Product
+
+KILLS = ("pipeline", "postgres") * 5
+
+
+def crash(bench: Bench) -> list[Figure]:
+    """Five kills each of the pipeline and of PostgreSQL under load, against the generator's fsynced ledger."""
+    outcomes = {}
+    for name, kills in (("no kills", ()), ("kills", KILLS)):
+        say(f"crash: {name}")
+        product = Product(bench.fresh_folder())
+        try:
+            product.start()
+            outcomes[name] = experiment(
+                product, bench.fresh_folder(), kills=kills, load_devices=50, watched=20, rate=4000.0
+            )
+        finally:
+            product.stop()
+    calm, killed = outcomes["no kills"], outcomes["kills"]
+    verdict = killed.verdict
+    return [
+        Figure(
+            "5 kills (-9) each of the pipeline and of PostgreSQL under load",
+            f"{len(verdict.lost)} lost, {len(verdict.doubled)} visible twice of {verdict.acknowledged:,} acknowledged; "
+            f"alerts {'the same' if killed.alerts == calm.alerts else 'differ'} (threshold {THRESHOLD_S:g} s)",
+            "0 lost, 0 twice, the same alerts as without kills",
+            verdict.holds and killed.alerts == calm.alerts,
+            f"{calm.alerts.total()} alerts without kills",
+        )
+    ]
