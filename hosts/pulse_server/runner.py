@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from pulse_core.errors import PulseError
+from pulse_core.errors import ConfigError, PermanentFailure, PulseError
 from pulse_core.plugins import load_plugins
 from pulse_server.exits import FAILED
 from pulse_server.roles.base import Host, Role
@@ -30,6 +30,10 @@ ROLES = {"pipeline": "PipelineRole", "deliver": "DeliverRole", "web": "WebRole"}
 
 LEAVE_WITHIN_S = 9.5
 """From the signal to the end of the process; a supervisor kills after 10 s."""
+
+
+class RoleError(ConfigError):
+    """A role cannot run, and starting it again would end the same way: the operator must change something."""
 
 
 def run_roles(config: Config, database_url: str, secret_key: str, names: Sequence[str]) -> None:
@@ -59,6 +63,8 @@ async def _serve(host: Host, names: Sequence[str]) -> None:
         (failure,) = await asyncio.gather(working, return_exceptions=True)
         for role in roles:
             await _stop(role)
+    if isinstance(failure, PermanentFailure):
+        raise RoleError(str(failure)) from failure
     if isinstance(failure, PulseError):
         raise failure
     if isinstance(failure, Exception):

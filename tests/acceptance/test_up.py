@@ -189,6 +189,16 @@ def test_in_production_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_plugins_taken_port_is_a_clear_error_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run_pulse("up", **anywhere(tmp_path, PULSE_PLUGINS__MQTT__PORT=port))
+    assert done.returncode == DO_NOT_RESTART
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not any("postgres" in process.name() for process in psutil.Process().children(recursive=True))
+
+
 @pytest.mark.parametrize("command", [["up"], ["run", "--role", "web"], ["run", "--role", "all"]])
 def test_a_database_that_was_never_migrated_is_refused(
     postgres: PostgresServer, tmp_path: Path, command: list[str]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import PulseError, StoreUnavailable
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_postgres.probe import ping
@@ -133,9 +133,11 @@ class Role(ABC):
         if task.cancelled() or self.failed.done():
             return
         error = task.exception()
-        if error is not None:
-            self.failed.set_exception(error)
-            log.error("role.failed", what=what, exc_info=error)
+        if error is None:
+            return
+        self.failed.set_exception(error)
+        expected = isinstance(error, PulseError)
+        log.error("role.failed", what=what, reason=str(error), exc_info=None if expected else error)
 
 
 async def _close_pool(pool: asyncpg.Pool[Any]) -> None:

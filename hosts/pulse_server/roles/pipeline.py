@@ -62,6 +62,8 @@ class PipelineRole(Role):
         self.health.add("data path", self._data_path_reason)
         self._open_doors(self._data_path)
         addresses = await self._addresses()
+        if self.failed.done():
+            self.failed.result()
         self.announce({"http": self._server.url, **addresses})
 
     async def stop(self) -> None:
