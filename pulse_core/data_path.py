@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pulse_core.directory import Directory
 from pulse_core.errors import StoreUnavailable
-from pulse_core.gate import Gate
-from pulse_core.intake import Desk
-from pulse_core.lanes import Lane
-from pulse_core.listening import Ears
-from pulse_core.pacing import Pacer
+from pulse_core.intake.desk import Desk
+from pulse_core.intake.directory import Directory
+from pulse_core.intake.gate import Gate
+from pulse_core.intake.pacing import Pacer
+from pulse_core.lanes.lane import Lane
+from pulse_core.lanes.listening import Ears
 from pulse_core.pipeline import Pipeline, World
 from pulse_core.records import PARTITIONS, Device, DeviceKey, Route, partition_of
 from pulse_core.settings import Settings

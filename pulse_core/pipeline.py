@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pulse_core.api import Evaluator, ReadingKey
-    from pulse_core.directory import Directory
-    from pulse_core.listening import Ears
+    from pulse_core.intake.directory import Directory
+    from pulse_core.lanes.listening import Ears
+    from pulse_core.lanes.work import Work
     from pulse_core.ports import Clock
     from pulse_core.records import Device, Route
     from pulse_core.settings import Settings
-    from pulse_core.work import Work
 
 
 class World:

@@ -9,17 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pulse_core.api import ReadingKey
-    from pulse_core.records import (
-        Attempt,
-        Claim,
-        ClaimedDelivery,
-        ClaimRoom,
-        Device,
-        DeviceKey,
-        DeviceState,
-        Route,
-        WriteSet,
-    )
+    from pulse_core.outbox import Attempt, Claim, ClaimedDelivery, ClaimRoom
+    from pulse_core.records import Device, DeviceKey, DeviceState, Route, WriteSet
     from pulse_core.settings import Settings
 
 

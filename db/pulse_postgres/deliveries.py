@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from pulse_core.records import Attempt, Claim, ClaimedDelivery, ClaimRoom
+    from pulse_core.outbox import Attempt, Claim, ClaimedDelivery, ClaimRoom
 
 _TAKE_OVER = f"""
     UPDATE deliveries d SET leased_by = $1, lease_until = {at("$3::bigint")}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pulse_core.records import Claim, ClaimedDelivery, StoredIntegration
+from pulse_core.outbox import Claim, ClaimedDelivery, StoredIntegration
 from pulse_postgres.delivery_order import Turns, Unfinished, turns
 from pulse_postgres.sqltime import at, us
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.pool import PoolConnectionProxy
 
-    from pulse_core.records import ClaimRoom
+    from pulse_core.outbox import ClaimRoom
 
 WAITING = "status IN ('PENDING', 'RETRYING')"
 _UNFINISHED = "status IN ('PENDING', 'SENDING', 'RETRYING')"

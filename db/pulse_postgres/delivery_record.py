@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.pool import PoolConnectionProxy
 
-    from pulse_core.records import Attempt
+    from pulse_core.outbox import Attempt
 
 TOPIC = "pulse_deliveries"
 

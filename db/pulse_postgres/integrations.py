@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pulse_core.errors import NotFound
-from pulse_core.records import StoredIntegration
+from pulse_core.outbox import StoredIntegration
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.integration_pages import SHOWN, integration_of, integration_page, route_page

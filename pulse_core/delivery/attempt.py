@@ -16,7 +16,7 @@ from pulse_core.records import Notification
 if TYPE_CHECKING:
     from pulse_core.delivery.channels import Channels, Line
     from pulse_core.delivery.endpoints import Endpoint
-    from pulse_core.records import ClaimedDelivery
+    from pulse_core.outbox import ClaimedDelivery
 
 log = structlog.get_logger("pulse.delivery")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pulse_core.api import Channel, IntegrationConfig, Notification, PluginConfig, Services
-    from pulse_core.records import StoredIntegration
+    from pulse_core.outbox import StoredIntegration
     from pulse_core.secrets import SecretBox
 
 _CLOSE_TIMEOUT_S = 5.0

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulse_core.delivery.desk import Desk
+    from pulse_core.outbox import Claim, ClaimRoom
     from pulse_core.ports import Clock, DeliveryStore
-    from pulse_core.records import Claim, ClaimRoom
 
 _US = 1_000_000
 _POLL_S = 15.0

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pulse_core.delivery.channels import Channels, Line
     from pulse_core.delivery.schedule import Schedule
+    from pulse_core.outbox import Attempt, ClaimedDelivery, ClaimRoom
     from pulse_core.ports import Clock
-    from pulse_core.records import Attempt, ClaimedDelivery, ClaimRoom
 
 log = structlog.get_logger("pulse.delivery")
 

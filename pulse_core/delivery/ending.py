@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pulse_core.errors import EndpointGone, PermanentFailure, TemporaryFailure
-from pulse_core.records import Attempt, AttemptOutcome, DeliveryStatus
+from pulse_core.outbox import Attempt, AttemptOutcome
+from pulse_core.records import DeliveryStatus
 
 if TYPE_CHECKING:
     from pulse_core.delivery.schedule import Schedule
-    from pulse_core.records import ClaimedDelivery
+    from pulse_core.outbox import ClaimedDelivery
 
 LONGEST_TEXT_BYTES = 1024
 _LONGEST_READ = 64 * 1024

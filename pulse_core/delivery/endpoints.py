@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pulse_core.records import ClaimRoom
+from pulse_core.outbox import ClaimRoom
 
 if TYPE_CHECKING:
     import uuid

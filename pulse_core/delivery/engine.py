@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from pulse_core.config import DeliveryConfig
     from pulse_core.delivery.channels import Channels
+    from pulse_core.outbox import Attempt
     from pulse_core.ports import Clock, DeliveryStore
-    from pulse_core.records import Attempt
 
 _LEASE_MARGIN_S = 10.0
 _LAST_STEPS_S = 2.0

@@ -14,8 +14,8 @@ from pulse_core.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pulse_core.outbox import Attempt
     from pulse_core.ports import Clock, DeliveryStore
-    from pulse_core.records import Attempt
 
 _MOST = 500
 _GATHER_S = 0.005

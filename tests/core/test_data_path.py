@@ -184,6 +184,12 @@ async def test_poison_is_quarantined_and_its_neighbours_commit(house: House) -> 
     assert [reject.reason for reject in house.database.rejects] == [Reason.INGEST_EXCEPTION]
 
 
+async def test_what_cannot_even_be_refused_is_answered_all_the_same(house: House) -> None:
+    house.database.refuses_rejects = True
+    outcomes = await house.send(house.message(payload=b"nonsense"), house.message())
+    assert [one.verdict for one in outcomes] == [Verdict.REJECTED, Verdict.COMMITTED]
+
+
 async def test_beyond_the_limits_a_submission_is_put_off() -> None:
     house = House(max_undecided_messages=10)
     await house.start()

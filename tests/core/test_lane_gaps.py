@@ -10,7 +10,7 @@ from support.house import House
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from pulse_core.lanes import Lane
+    from pulse_core.lanes.lane import Lane
 
 
 async def test_a_commit_that_hangs_and_then_succeeds_blames_no_device() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse_core import alerts, ingest, redelivery, routing
-from pulse_core.pacing import Pacer
+from pulse_core.intake.pacing import Pacer
+from pulse_core.lanes.timers import Timers
 from pulse_core.records import (
     AlertChange,
     AlertEvent,
@@ -25,7 +26,6 @@ from pulse_core.records import (
     Severity,
 )
 from pulse_core.settings import Settings
-from pulse_core.timers import Timers
 from support.memory import START_US, a_device
 
 KEY = DeviceKey("tenant-a", "dev-1")

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pulse_core.records import (
-    Attempt,
-    AttemptOutcome,
-    ClaimRoom,
-    DeliveryStatus,
-    Notification,
-)
+from pulse_core.outbox import Attempt, AttemptOutcome, ClaimRoom
+from pulse_core.records import DeliveryStatus, Notification
 from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, promise
 
 if TYPE_CHECKING:

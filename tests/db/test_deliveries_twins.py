@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pulse_core.records import Attempt, AttemptOutcome, ClaimedDelivery, DeliveryStatus
+from pulse_core.outbox import Attempt, AttemptOutcome, ClaimedDelivery
+from pulse_core.records import DeliveryStatus
 from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, State, make
 
 if TYPE_CHECKING:
-    from pulse_core.records import Delivery, StoredIntegration
+    from pulse_core.outbox import StoredIntegration
+    from pulse_core.records import Delivery
     from support.database import Database
 
 LEASE_US = 30 * S

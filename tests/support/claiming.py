@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulse_core.records import (
-    Attempt,
-    AttemptOutcome,
-    Claim,
-    ClaimedDelivery,
-    ClaimRoom,
-    DeliveryStatus,
-)
+from pulse_core.outbox import Attempt, AttemptOutcome, Claim, ClaimedDelivery, ClaimRoom
+from pulse_core.records import DeliveryStatus
 from support.outbox import T0_US, Outbox, S, make
 
 if TYPE_CHECKING:
     import uuid
 
-    from pulse_core.records import Delivery, StoredIntegration
+    from pulse_core.outbox import StoredIntegration
+    from pulse_core.records import Delivery
 
 NOW = T0_US + 60 * S
 LEASE_US = 30 * S

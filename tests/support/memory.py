@@ -151,6 +151,7 @@ class MemoryDatabase:
         self.down = False
         self.forget_answer = False
         self.poison: str | None = None
+        self.refuses_rejects = False
         self.hold: asyncio.Event | None = None
 
     async def open(self, shard: int, partitions: Sequence[int]) -> MemoryLane:
@@ -186,6 +187,8 @@ class MemoryLane:
             raise StoreUnavailable("down")
         if any(reading.metrics.get("poison") == self._db.poison for reading in writes.readings if self._db.poison):
             raise ValueError("the data makes the database fail")
+        if self._db.refuses_rejects and writes.rejects:
+            raise ValueError("not even this")
         self._write(writes)
         if self._db.forget_answer:
             self._db.forget_answer = False

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pulse_core.errors import StoreUnavailable
-from pulse_core.records import Attempt, Claim, ClaimedDelivery, Delivery, StoredIntegration
+from pulse_core.outbox import Attempt, Claim, ClaimedDelivery, StoredIntegration
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from pulse_core.records import ClaimRoom
+    from pulse_core.outbox import ClaimRoom
+    from pulse_core.records import Delivery
 
 RANK = {"OPEN": 1, "ACKNOWLEDGED": 2, "CLOSED": 3}
 UNFINISHED = ("PENDING", "SENDING", "RETRYING")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from pulse_core.records import AlertEvent, Delivery, Notification, StoredIntegration
+from pulse_core.outbox import StoredIntegration
+from pulse_core.records import AlertEvent, Delivery, Notification
 from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_postgres.sqltime import at, us

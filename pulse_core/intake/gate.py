@@ -9,7 +9,7 @@ from prometheus_client import Gauge
 
 if TYPE_CHECKING:
     from pulse_core.config import PipelineConfig
-    from pulse_core.work import Submission
+    from pulse_core.lanes.work import Submission
 
 undecided = Gauge("pulse_undecided_messages", "Messages taken in and not yet answered")
 outages = Gauge("pulse_lanes_in_outage", "Lanes whose commits fail at the moment")

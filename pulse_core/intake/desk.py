@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pulse_core import ingest
-from pulse_core.directory import connections_end_at
 from pulse_core.errors import Rejected, StoreUnavailable
+from pulse_core.intake.directory import connections_end_at
+from pulse_core.lanes.work import Entry, Submission
 from pulse_core.records import (
     RETRY_LATER,
     Device,
@@ -19,17 +20,16 @@ from pulse_core.records import (
     Reason,
     partition_of,
 )
-from pulse_core.work import Entry, Submission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from pulse_core.api import Credentials
-    from pulse_core.directory import Directory
-    from pulse_core.gate import Gate
-    from pulse_core.lanes import Lane
-    from pulse_core.listening import Ears
-    from pulse_core.pacing import Pacer
+    from pulse_core.intake.directory import Directory
+    from pulse_core.intake.gate import Gate
+    from pulse_core.intake.pacing import Pacer
+    from pulse_core.lanes.lane import Lane
+    from pulse_core.lanes.listening import Ears
     from pulse_core.pipeline import World
     from pulse_core.ports import Clock
 

@@ -16,17 +16,17 @@ from prometheus_client import Counter, Histogram
 
 from pulse_core import evaluate
 from pulse_core.errors import StoreUnavailable
-from pulse_core.listening import LOOP_GAP_US
-from pulse_core.records import DeviceKey, DeviceState, Reason, WriteSet
-from pulse_core.timers import Timers
-from pulse_core.work import Entry, Work
+from pulse_core.lanes.listening import LOOP_GAP_US
+from pulse_core.lanes.timers import Timers
+from pulse_core.lanes.work import Entry, Work
+from pulse_core.records import DeviceKey, DeviceState, Outcome, Reason, Verdict, WriteSet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from pulse_core.api import ReadingKey
     from pulse_core.config import PipelineConfig
-    from pulse_core.gate import Gate
+    from pulse_core.intake.gate import Gate
     from pulse_core.pipeline import Pipeline
     from pulse_core.ports import Clock, LaneStore
 
@@ -190,8 +190,11 @@ class Lane:
         try:
             if work:
                 await self._pipeline.carry(self, work)
-        except Exception:
-            log.exception("batch.failed", shard=self.shard, entries=len(work))
+        except Exception as error:
+            if len(work) == 1:
+                log.exception("batch.poison", shard=self.shard)
+            else:
+                log.warning("batch.split", shard=self.shard, entries=len(work), error=repr(error))
             await self._isolate(work)
 
     async def _isolate(self, work: Work) -> None:
@@ -199,10 +202,16 @@ class Lane:
         if len(work) > 1:
             for half in work.halves():
                 await self._carry(half)
-        elif work.messages and work.messages[0].raw.refused is None:
-            entry = work.messages[0]
-            refused = msgspec.structs.replace(entry.raw, refused=Reason.INGEST_EXCEPTION)
-            await self._carry(Work([Entry(refused, entry.submission, entry.index)]))
+        elif work.messages:
+            await self._quarantine(work.messages[0])
+
+    async def _quarantine(self, entry: Entry) -> None:
+        """Count a message that cannot be committed; if not even its refusal can be, answer it all the same."""
+        if entry.raw.refused is not None:
+            entry.settle(Outcome(Verdict.REJECTED, Reason.INGEST_EXCEPTION))
+            return
+        refused = msgspec.structs.replace(entry.raw, refused=Reason.INGEST_EXCEPTION)
+        await self._carry(Work([Entry(refused, entry.submission, entry.index)]))
 
     async def _store_is_up(self) -> bool:
         """Silence is judged only while the database answers: devices may be waiting at our closed door."""

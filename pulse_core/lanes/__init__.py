@@ -1,0 +1,1 @@
+"""Where batches form: a lane's queue, its timers, the clocks that silence is judged by."""
