@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -303,3 +305,38 @@ def _check_the_live_page(said: str) -> None:
     foreign = urllib.request.Request(f"{base}/live/data.json", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(foreign, timeout=30)
+
+
+def test_a_closed_terminal_ends_everything_in_order(tmp_path: Path) -> None:
+    """Nobody is left to read, and writing fails: the stop goes on."""
+    ours, theirs = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
+    environment |= anywhere(tmp_path, PULSE_MODE="dev", PULSE_PLUGINS__MQTT__PORT="0", TERM="xterm")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pulse_server", "up"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=environment,
+    )
+    os.close(theirs)
+    reading = threading.Thread(target=_drain, args=(ours,), daemon=True)
+    reading.start()
+    try:
+        until_sync((tmp_path / "data" / "run" / "up.json").exists, within_s=60, what="pulse up")
+        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        os.kill(process.pid, signal.SIGHUP)
+        os.close(ours)
+        assert process.wait(40) == 0
+        assert gone(everything, 5) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _drain(handle: int) -> None:
+    """Read until the terminal is closed, by either side."""
+    with suppress(OSError):
+        while os.read(handle, 4096):
+            pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,17 +27,33 @@ class TerminalStory:
         """Show that something goes on, then that it is done and how long it took."""
         started = time.monotonic()
         try:
-            with self._console.status(f"{escaped(title)} …", spinner="dots"):
+            with self._spinner(title):
                 yield
         except BaseException:
-            self._console.print(f"[red]✗[/] {escaped(title)}")
+            self._print(f"[red]✗[/] {escaped(title)}")
             raise
         took_s = time.monotonic() - started
-        self._console.print(f"[green]✓[/] {escaped(title)} [dim]{took_s:.1f} s[/]")
+        self._print(f"[green]✓[/] {escaped(title)} [dim]{took_s:.1f} s[/]")
 
     def note(self, text: str) -> None:
         """Say one thing that happened."""
-        self._console.print(f"[yellow]•[/] {escaped(text)}", soft_wrap=True)
+        self._print(f"[yellow]•[/] {escaped(text)}")
+
+    @contextmanager
+    def _spinner(self, title: str) -> Iterator[None]:
+        spinner = self._console.status(f"{escaped(title)} …", spinner="dots")
+        with suppress(OSError):
+            spinner.start()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                spinner.stop()
+
+    def _print(self, text: str) -> None:
+        """Whoever closes the terminal wants everything to stop, in order, all the same."""
+        with suppress(OSError):
+            self._console.print(text, soft_wrap=True)
 
 
 class LogStory:

@@ -90,12 +90,12 @@
     pills("roles", data.roles.map((role) => [`${role.name}: ${role.state}`, role.state === "ready" ? "good" : "warn"]));
 
     sync(byId("alerts"), data.alerts.items, (a) => a.alert_id, (a) => [
-      cell(pill(a.status), "tight"), cell(pill(a.severity_name), "tight"),
+      cell(pill(a.status), "tight"), cell(pill(a.severity_name), "tight wide"),
       cell(a.device_id, "", `${a.tenant_id} · ${a.site_id}`), cell(mono(a.alert_type), "wide"), cell(a.summary, "wide"),
       cell(clock(a.opened_at), "tight"), cell(clock(a.closed_at), "tight wide")]);
     sync(byId("deliveries"), data.deliveries.items, (d) => d.delivery_id, (d) => [
       cell(pill(d.status), "tight"), cell(d.event, "tight"), cell(d.device_id || "–", "", d.tenant_id),
-      cell(d.attempts, "tight", d.last_error), cell(d.integration, "wide"), cell(clock(d.created_at), "tight"),
+      cell(d.attempts, "tight", d.last_error), cell(d.integration, "wide"), cell(clock(d.created_at), "tight wide"),
       cell(d.last_attempt, "wide")]);
     sync(byId("webhooks"), data.webhooks.items, (w) => `${w.webhook_id} ${w.received_at}`, (w) => [
       cell(pill(w.verified ? "verified" : "invalid"), "tight", w.problem), cell(w.event || "–", "tight"),
