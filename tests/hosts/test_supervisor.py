@@ -110,7 +110,7 @@ def test_kill_9_of_the_supervisor_takes_its_programs_along() -> None:
     with subprocess.Popen([sys.executable, "-c", SUPERVISE], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
-        assert not gone(pid)
+        until_sync(lambda: str(supervisor.CHILD) not in psutil.Process(pid).cmdline(), what="the program itself")
         parent.kill()
     until_sync(lambda: gone(pid), within_s=10, what="the end of the program")
 
