@@ -63,6 +63,7 @@ _NOT_PUBLIC_V6 = (IPv6Network("2001:db8::/32"), IPv6Network("3fff::/20"))  # doc
 
 _RFC6052_LENGTHS = (48, 56, 64, 96)
 _LOW_32 = 0xFFFF_FFFF
+_LOOPBACK = 1
 _ISATAP = 0x0000_5EFE
 _ISATAP_UNIVERSAL_BIT = 0x0200_0000
 
@@ -142,6 +143,8 @@ def _layers(address: Address) -> Iterator[Address]:
 
 def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
     value = int(address)
+    if value == _LOOPBACK:
+        return  # ::1 is in the range of the IPv4-compatible ones, but none of them (RFC 4291, 2.5.5.1)
     if any(address in network for network in (_MAPPED, _COMPATIBLE, _TRANSLATED, _NAT64)):
         yield IPv4Address(value & _LOW_32)
     elif address in _SIX_TO_FOUR:

@@ -81,6 +81,25 @@ class Outbound:
         except TimeoutError as error:
             raise TemporaryFailure(f"{where}: no connection within {timeout_s:g} s") from error
 
+    async def open_datagram_socket(self, host: str, port: int, *, timeout_s: float = 10.0) -> socket.socket:
+        """Return a non-blocking UDP socket that sends to, and receives from, a checked address of ``host`` alone.
+
+        The first address that this machine has a route to is taken. Errors as :meth:`connect`.
+        """
+        where = f"{shown(host)} port {port}"
+        try:
+            async with asyncio.timeout(timeout_s):
+                addresses = await self.resolve(host, port)
+        except TimeoutError as error:
+            raise TemporaryFailure(f"{where}: no address within {timeout_s:g} s") from error
+        problem: OSError = OSError("no address")
+        for text in addresses:
+            try:
+                return await _connected(ip_address(text), port, socket.SOCK_DGRAM)
+            except OSError as error:
+                problem = error
+        raise TemporaryFailure(f"{where}: {reason(problem)}") from problem
+
     async def connect(
         self,
         host: str,
@@ -147,9 +166,9 @@ def _parse(text: str, host: str) -> Address:
         raise OutboundRefused(f"{shown(host)} resolves to something that is no address") from error
 
 
-async def _connected(address: Address, port: int) -> socket.socket:
+async def _connected(address: Address, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (str(address), port))

@@ -76,6 +76,14 @@ def test_the_local_nat64_prefix_hides_nothing_even_when_allowed(length: int, inn
         assert is_permitted(address, (*allow, *parse_networks([inner])))
 
 
+def test_the_operator_can_allow_loopback_and_nothing_else_with_it() -> None:
+    allow = parse_networks(["::1/128"])
+    assert is_permitted(ip_address("::1"), allow)
+    assert not is_permitted(ip_address("::1"))
+    for other in ("::", "::2", "::7f00:1", "::ffff:127.0.0.1", "::ffff:0.0.0.1", "127.0.0.1"):
+        assert not is_permitted(ip_address(other), allow), other
+
+
 def test_the_operator_allows_networks_not_what_hides_in_them() -> None:
     allow = parse_networks(["10.1.0.0/16", "fd00::/8"])
     assert is_permitted(ip_address("10.1.2.3"), allow)
