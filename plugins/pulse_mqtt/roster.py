@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pulse_core.api import DeviceKey
-    from pulse_mqtt.connection import Connection
+
+
+class Guest(Protocol):
+    """A connection, as the roster sees it."""
+
+    @property
+    def key(self) -> DeviceKey | None:
+        """Whom it wants to be; None before its CONNECT."""
+
+    @property
+    def client_id(self) -> str:
+        """What its client calls itself."""
+
+    def close(self, why: str) -> None:
+        """End it."""
+
+    def drain(self) -> None:
+        """Let it answer what it owes, then end."""
+
+    def abort(self, why: str) -> None:
+        """Be rid of it."""
 
 
 class Roster:
@@ -15,26 +35,26 @@ class Roster:
 
     def __init__(self, max_connections: int) -> None:
         self._limit = max_connections
-        self._all: set[Connection] = set()
-        self._by_device: dict[DeviceKey, set[Connection]] = {}
-        self._sessions: dict[tuple[DeviceKey, str], Connection] = {}
+        self._all: set[Guest] = set()
+        self._by_device: dict[DeviceKey, set[Guest]] = {}
+        self._sessions: dict[tuple[DeviceKey, str], Guest] = {}
         self._nobody = asyncio.Event()
         self._nobody.set()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: Guest) -> bool:
         """Note a new connection; False when there are too many."""
         self._all.add(connection)
         self._nobody.clear()
         return len(self._all) <= self._limit
 
-    def claim(self, key: DeviceKey, connection: Connection) -> None:
+    def claim(self, key: DeviceKey, connection: Guest) -> None:
         """Note whom a connection wants to be, before its login: a revocation meanwhile ends it, too."""
         self._by_device.setdefault(key, set()).add(connection)
 
-    def welcome(self, key: DeviceKey, client_id: str, connection: Connection) -> None:
+    def welcome(self, key: DeviceKey, client_id: str, connection: Guest) -> None:
         """Note a successful login. An older connection of the same client of the same device ends (3.1.4)."""
         if not client_id:
             return
@@ -43,7 +63,7 @@ class Roster:
         if before is not None:
             before.close("taken over")
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Guest) -> None:
         """Forget a connection."""
         self._all.discard(connection)
         if not self._all:
@@ -64,7 +84,7 @@ class Roster:
         for connection in tuple(self._by_device.get(key, ())):
             connection.close("revoked")
 
-    def everyone(self) -> list[Connection]:
+    def everyone(self) -> list[Guest]:
         """All connections there are now."""
         return list(self._all)
 
