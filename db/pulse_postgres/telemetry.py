@@ -15,7 +15,7 @@ from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import DAY_US, at, us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pulse_core.api import PluginConfig, ReadingKey
     from pulse_core.records import DeviceKey, Reading
@@ -50,7 +50,6 @@ _HISTORY = f"""
 _LATEST_US = 253_402_300_799_000_000
 """The last second of the year 9999: later than any reading."""
 _DAYS_AHEAD = 2
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 
 
 class PostgresTelemetryStore(TelemetryStore):
@@ -77,7 +76,7 @@ class PostgresTelemetryStore(TelemetryStore):
     async def prepare(self, readings: Sequence[Reading]) -> None:
         """Make the days that these readings fall in, and the next ones, if that was not done before.
 
-        Outside the batch's transaction: a new day locks the whole table for a moment.
+        Outside the batch's transaction: a new day locks the whole table against other new days.
         """
         if not readings:
             return
@@ -137,20 +136,16 @@ class PostgresTelemetryStore(TelemetryStore):
         """
         cutoff = cutoff_us // DAY_US
         with unavailable():
-            dropped = await self._locking("SELECT drop_telemetry_before($1)", [(_date(cutoff),)])
+            dropped = await self._database.fetchval("SELECT drop_telemetry_before($1)", _date(cutoff))
         self._days = {day for day in self._days if day >= cutoff}
-        return int(dropped[0])
+        return int(dropped)
 
     async def _make_days(self, days: Sequence[int]) -> None:
         with unavailable():
-            await self._locking("SELECT ensure_telemetry_day($1)", [(_date(day),) for day in days])
+            async with self._database.acquire() as connection, connection.transaction():
+                for day in days:
+                    await connection.execute("SELECT ensure_telemetry_day($1)", _date(day))
         self._days.update(days)
-
-    async def _locking(self, sql: str, calls: Iterable[tuple[dt.date]]) -> list[Any]:
-        """Run what locks the whole table, without making everybody else wait long for it."""
-        async with self._database.acquire() as connection, connection.transaction():
-            await connection.execute(_LOCK_TIMEOUT)
-            return [await connection.fetchval(sql, *arguments) for arguments in calls]
 
     @property
     def _database(self) -> asyncpg.Pool[Any]:

@@ -134,8 +134,7 @@ async def write_changes(
         for change, _ in changes
         if change.event is AlertEvent.CLOSED
     }
-    born = {(change.device.tenant_id, change.alert.alert_id) for change in opened}
-    happened = await _close(connection, [change for name, change in closed.items() if name not in born])
+    happened = await _close(connection, list(closed.values()))
     happened |= await _open(connection, opened, closed)
     steps = [
         (change, decisions)

@@ -61,7 +61,7 @@ def delivered(database: Database) -> set[Any]:
     return {row[0] for row in judged(database, "SELECT delivery_id FROM deliveries")}
 
 
-async def test_what_was_committed_is_loaded_again(lane: PostgresLane) -> None:
+async def test_what_was_committed_is_loaded_again(lane: PostgresLane, database: Database) -> None:
     opened = alert()
     written = state(alerts={opened.fingerprint: opened})
     other = state("tenant-b/dev-1", status=DeviceStatus.STALE, status_until_us=None, last_seq=None, wake_us={})
@@ -70,6 +70,8 @@ async def test_what_was_committed_is_loaded_again(lane: PostgresLane) -> None:
         WriteSet(readings=[reading(ts_us=NOW_US + 1)], states=[written, other, never_seen], changes=[step(opened)])
     )
     assert sorted(await lane.load(), key=lambda each: each.key) == [written, never_seen, other]
+    never = judged(database, "SELECT last_seen_at, last_ts FROM device_state WHERE device_id = 'dev-2'")
+    assert never == [(None, None)]
     newer = msgspec.structs.replace(written, last_seen_us=NOW_US + S, memory={"other": [1, "x"]})
     await lane.commit(WriteSet(states=[newer]))
     assert newer in await lane.load()
