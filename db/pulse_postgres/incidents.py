@@ -70,7 +70,7 @@ async def alert_page(
     inner.add_given("alert_type = {}", alert_type)
     inner.add_given("status = {}", status)
     if status in {"OPEN", "ACKNOWLEDGED"}:
-        inner.add("status <> 'CLOSED'")  # names the index of the few that are not
+        inner.add("status <> 'CLOSED'")  # a generic plan cannot tell by itself that the index of the few will do
     rows, limit = await _newest(pool, _ALERTS, inner, ("opened_at", "alert_id"), tenant_id, limit, cursor)
     return page_of(rows, limit, _alert, "position", "alert_id")
 
