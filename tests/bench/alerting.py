@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from bench.figures import Bench, Figure, devices, percentile
+from bench.figures import Bench, Figure, Fleet, percentile
 from bench.receiver import Receiver, subscribe
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class Probes:
 
 def silence(bench: Bench) -> list[Figure]:
     """A silent device's webhook, after its threshold."""
-    with bench.product() as product:
-        fleet = devices(product, 50, tenant="probes", stale_after_s=THRESHOLD_S)
+    with bench.product(Fleet("probes", 50, THRESHOLD_S)) as (product, (fleet,)):
         delays = asyncio.run(_silence(product, fleet))
     worst = max(delays)
     return [
@@ -90,9 +89,7 @@ async def _silence(product: Product, fleet: list[Device]) -> list[float]:
 def recovery(bench: Bench) -> list[Figure]:
     """From a reading that closes an alert to the webhook about it, while 2,000 messages a second come in."""
     seconds = 60.0 if bench.full else 20.0
-    with bench.product() as product:
-        background = devices(product, 200)
-        fleet = devices(product, PROBES, tenant="probes", prefix="probe", stale_after_s=1.0)
+    with bench.product(Fleet("bench", 200), Fleet("probes", PROBES, 1.0)) as (product, (background, fleet)):
         load = bench.start_load(
             way="mqtt", port=product.mqtt_port, devices=background, rate=RATE, seconds=seconds + 600
         )

@@ -10,11 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import psutil
 
 from support.generator import Generator
 from support.load_stats import LoadSpec
-from support.product import Device, Product
+from support.product import Device, Product, add_devices, raise_limits
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Devices to register: their tenant, how many, and their staleness threshold (an hour: never, in a bench)."""
+
+    tenant: str
+    count: int
+    stale_after_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +61,20 @@ class Bench:
         return self.folder / str(self._runs)
 
     @contextmanager
-    def product(self, config: str = "") -> Iterator[Product]:
-        """The product, fresh and running, its rate limit out of the way."""
-        product = Product(self.fresh_folder(), config=config)
+    def product(self, *fleets: Fleet) -> Iterator[tuple[Product, list[list[Device]]]]:
+        """The product, fresh and running, with these devices, its rate limit out of the way."""
+        product = Product(self.fresh_folder())
         try:
-            product.start()
-            product.raise_limits()
-            yield product
+            with product.arranged() as connection:
+                raise_limits(connection)
+                made = [
+                    add_devices(
+                        connection, fleet.tenant, fleet.count, prefix=fleet.tenant, stale_after_s=fleet.stale_after_s
+                    )
+                    for fleet in fleets
+                ]
+            product.start(within_s=120)
+            yield product, made
         finally:
             product.stop()
 
@@ -69,9 +87,36 @@ class Bench:
         return Generator(self.fresh_folder(), "load", asdict(LoadSpec(**asked)))
 
 
-def devices(product: Product, count: int, *, tenant: str = "bench", **options: Any) -> list[Device]:
-    """Register devices that never become stale by themselves."""
-    return product.add_devices(tenant, count, **{"stale_after_s": 3600, **options})
+class Meter:
+    """The CPU that the pipeline and PostgreSQL take while a block runs: what a busy machine does not change."""
+
+    def __init__(self, product: Product) -> None:
+        self._pipeline = product.process("pipeline")
+        self._postgres = product.process("postgres")
+        self.pipeline_s = self.postgres_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = self._read()
+        self.pipeline_s, self.postgres_s = (now - then for now, then in zip(after, self._before, strict=True))
+
+    def each(self, messages: int) -> str:
+        """CPU time of one message, for people."""
+        pipeline, postgres = (1e6 * spent / max(1, messages) for spent in (self.pipeline_s, self.postgres_s))
+        return f"CPU a message: pipeline {pipeline:.0f} µs, PostgreSQL {postgres:.0f} µs"
+
+    def _read(self) -> tuple[float, float]:
+        servers = [self._postgres, *self._postgres.children()]
+        return cpu_s(self._pipeline), sum(cpu_s(each) for each in servers)
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU time that a process has taken so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def percentile(values: list[float], part: float) -> float:

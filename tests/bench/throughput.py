@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.figures import Bench, Figure, devices, say
+from bench.figures import Bench, Figure, Fleet, Meter, say
 from pulse_postgres.roles import role_dsn
 from pulse_server.embedded import running_url
-from support.product import Device, Product, free_ports, status_of
+from support.product import SECRET_KEY, Device, Product, free_ports, status_of
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ _TESTS = str(Path(__file__).parents[1])
 def mqtt(bench: Bench) -> list[Figure]:
     """MQTT QoS 1 from 200 connections with 3 metrics a message; then the acknowledgement's delay at 70 % of that."""
     seconds = 60.0 if bench.full else 20.0
-    with bench.product() as product:
-        fleet = devices(product, CONNECTIONS)
+    with bench.product(Fleet("bench", CONNECTIONS)) as (product, (fleet,)):
         bare = [_bare_mqtt(bench, product, fleet, seconds / 4)]
         say("mqtt: the product")
-        ours = _mqtt(bench, product.mqtt_port, fleet, seconds=seconds)
+        with Meter(product) as spent:
+            ours = _mqtt(bench, product.mqtt_port, fleet, seconds=seconds)
         bare.append(_bare_mqtt(bench, product, fleet, seconds / 4))
         limit = sum(one["rate"] for one in bare) / len(bare)
         bench.facts["mqtt_rate"] = ours["rate"]
@@ -40,7 +40,7 @@ def mqtt(bench: Bench) -> list[Figure]:
     return [
         Figure(
             f"MQTT QoS 1, {CONNECTIONS} connections, {seconds:.0f} s",
-            f"{ours['rate']:,.0f} msg/s acknowledged (CPU of the generator: {ours['cpu_s']:.1f} s)",
+            f"{ours['rate']:,.0f} msg/s acknowledged; {spent.each(ours['acknowledged'])}",
             "≥ 20,000 (floor 10,000) and ≥ 0.25 of the bare listener",
             ours["rate"] >= 20_000 and ratio >= 0.25,
             f"{limit:,.0f} msg/s: bare listener",
@@ -59,28 +59,28 @@ def mqtt(bench: Bench) -> list[Figure]:
 
 def http_batch(bench: Bench) -> list[Figure]:
     """Readings in HTTP batches of 100, each with its device's token."""
-    return [_http(bench, "http_batch", "HTTP batches of 100", "readings/s", 40_000, connections=8)]
+    return [_http(bench, "http_batch", "HTTP batches of 100", "readings/s", 40_000, connections=48)]
 
 
 def http_single(bench: Bench) -> list[Figure]:
     """One reading an HTTP post, over kept-alive connections."""
-    return [_http(bench, "http", "Single HTTP posts", "requests/s", 8_000, connections=64)]
+    return [_http(bench, "http", "Single HTTP posts", "requests/s", 8_000, connections=400)]
 
 
 def _http(bench: Bench, way: str, title: str, unit: str, aim: int, connections: int) -> Figure:
     seconds = 60.0 if bench.full else 15.0
-    with bench.product() as product:
-        fleet = devices(product, 1000)
+    with bench.product(Fleet("bench", 1000)) as (product, (fleet,)):
         asked: dict[str, Any] = {"way": way, "devices": fleet, "connections": connections}
         with bare_listener("bench.bare_http") as port:
             say(f"{way}: a bare ASGI app")
             bare = bench.load(**asked, port=port, seconds=seconds / 3)
         say(f"{way}: the product")
-        ours = bench.load(**asked, port=product.http_port, seconds=seconds)
+        with Meter(product) as spent:
+            ours = bench.load(**asked, port=product.http_port, seconds=seconds)
     assert not ours["refused"], ours
     return Figure(
         title,
-        f"{ours['rate']:,.0f} {unit}",
+        f"{ours['rate']:,.0f} {unit}; {spent.each(ours['acknowledged'])}",
         f"≥ {aim:,}",
         ours["rate"] >= aim,
         f"{bare['rate']:,.0f}: bare ASGI app that stores nothing",
@@ -100,7 +100,7 @@ def _bare_mqtt(bench: Bench, product: Product, fleet: list[Device], seconds: flo
     assert url
     with product.superuser() as connection:
         connection.execute("SELECT ensure_telemetry_day(current_date), ensure_telemetry_day(current_date + 1)")
-    dsn = role_dsn(url, "pulse_pipeline", (product.data_dir / "secret.key").read_text().strip())
+    dsn = role_dsn(url, "pulse_pipeline", SECRET_KEY)
     with bare_listener("bench.bare", dsn) as port:
         return _mqtt(bench, port, fleet, seconds=seconds, warmup_s=1.0, **asked)
 

@@ -12,12 +12,14 @@ import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import psycopg
 
-from pulse_server.embedded import running_url
+from pulse_postgres.migrate import migrate
+from pulse_server.embedded import EmbeddedPostgres, running_url
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ADMIN_KEY = "the admin key of a test"
+SECRET_KEY = "5ca1ab1e0ddba11f005eedfacade0ff1ce5ca1ab1e0ddba11f005eedfacade0f"
 ROLES = ("pipeline", "deliver", "web")
 Device = tuple[str, str, str, str]
 """(tenant_id, device_id, site_id, token)."""
@@ -48,6 +51,18 @@ class Product:
         tomllib.loads(self._config.read_text())
         self._extra_path = extra_path
         self._process: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def arranged(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection as superuser before the product starts for the first time: no news, but what is there."""
+        server = EmbeddedPostgres(self.data_dir / "postgres")
+        try:
+            url = server.start()
+            migrate(url, SECRET_KEY)
+            with psycopg.connect(url, autocommit=True) as connection:
+                yield connection
+        finally:
+            server.stop()
 
     def start(self, within_s: float = 60.0) -> float:
         """Start it, wait until every role is ready, and return how long that took (s)."""
@@ -190,7 +205,8 @@ class Product:
     def _toml(self, mqtt: str, more: str) -> str:
         sections = {"web": self.web_port, "device_http": self.http_port, "metrics_deliver": self._metrics_port}
         listens = "".join(f"{name} = {{port = {port}}}\n" for name, port in sections.items())
-        head = f'mode = "dev"\ndata_dir = "{self.data_dir}"\nadmin_key = "{ADMIN_KEY}"\n{listens}'
+        head = f'mode = "dev"\ndata_dir = "{self.data_dir}"\nadmin_key = "{ADMIN_KEY}"\n'
+        head += f'secret_key = "{SECRET_KEY}"\n{listens}'
         enabled = json.dumps(["http", mqtt, "heartbeat", "webhook", "postgres"])
         plugins = f"[plugins]\nenabled = {enabled}\n[plugins.{mqtt}]\nport = {self.mqtt_port}\n"
         return f'{head}[outbound]\nallow = ["127.0.0.0/8"]\n{plugins}{more}'
