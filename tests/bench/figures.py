@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import psutil
+from typing import TYPE_CHECKING, Any, Self
 
 from support.generator import Generator
 from support.load_stats import LoadSpec
 from support.product import Device, Product, add_devices, raise_limits
+
+if TYPE_CHECKING:
+    import psutil
 
 
 @dataclass(frozen=True)
