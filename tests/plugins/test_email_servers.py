@@ -18,6 +18,7 @@ from support.certificates import Authority
 from support.mail_script import HANG_UP, SILENCE, mail_script
 from support.mail_server import mail_server
 from support.mailing import config, mailing
+from support.names import Names
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
 ACCOUNT = LoginPassword(b"pulse", b"s3cr3t-password")
 LOGIN: dict[str, Any] = {"user": "pulse", "password": "s3cr3t-password"}
 WAYS = ["starttls", "implicit"]
-
-
-class Names:
-    """Resolves every name to loopback and counts."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = list(addresses or ("127.0.0.1",))
-        self.asked: list[str] = []
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        self.asked.append(host)
-        return self.addresses
 
 
 @pytest.fixture
