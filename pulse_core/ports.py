@@ -48,12 +48,13 @@ class LaneStore(Protocol):
         """The committed state of the lane's devices, their open alerts included."""
 
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
-        """Which of these readings (by index) are stored already."""
+        """Which of these readings (by index) are stored already. No keys: only see whether the database answers."""
 
     async def commit(self, writes: WriteSet) -> None:
         """Write all of it in one transaction. Idempotent, so an unknown outcome is simply tried again.
 
-        Raises StoreUnavailable when the database does not answer; any other error is the data's.
+        Raises StoreUnavailable when the database does not answer (OwnershipLost when another process took the devices
+        over meanwhile, for good); any other error is the data's.
         """
 
     async def close(self) -> None:
