@@ -1,4 +1,4 @@
-"""Ways in run on uvloop in production and on asyncio elsewhere: their tests run on both."""
+"""Ways in and channels run on uvloop in production and on asyncio elsewhere: their tests run on both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-_ON_BOTH = ("test_mqtt_contract", "test_mqtt_publish", "test_mqtt_life", "test_http_contract", "test_http_socket")
+_ON_BOTH = (
+    *("test_mqtt_contract", "test_mqtt_publish", "test_mqtt_life", "test_http_contract", "test_http_socket"),
+    *("test_email_contract", "test_email_sending", "test_email_servers"),
+    *("test_mqtt_channel_contract", "test_mqtt_channel_faults", "test_mqtt_channel_mosquitto"),
+)
 
 
 def pytest_asyncio_loop_factories(
