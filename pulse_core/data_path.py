@@ -58,6 +58,8 @@ class DataPath:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
+        self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the exception of a background task that ended: nothing can be promised any more, so the process ends."""
 
     def intake(self, source: str) -> Intake:
         """The intake of the ingester called ``source``."""
@@ -115,7 +117,7 @@ class DataPath:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(_report)
+        task.add_done_callback(self._ended)
         self._tasks.append(task)
 
     async def _follow(self, changes: Callable[[], AsyncIterator[None]], reload: Callable[[], Awaitable[None]]) -> None:
@@ -144,8 +146,7 @@ class DataPath:
         for lane in self.lanes:
             lane.hear_again()
 
-
-def _report(task: asyncio.Task[None]) -> None:
-    """A background task that ends by itself is a bug of ours: say so."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("task.died", task=task.get_name(), exc_info=error)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self.died.done():
+            self.ready = False
+            self.died.set_exception(error)

@@ -3,6 +3,7 @@
     RawMessage ─ingest→ Reading ─evaluate→ Finding ─alerts→ AlertChange ─routing→ Delivery ─delivery→ Attempt
 
 Times are integers in microseconds since the epoch (``_us``); they become aware UTC datetimes only at the edges.
+``gc=False`` spares the garbage collector the records of which there are many: none of them can be part of a cycle.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class DeliveryStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class DeviceKey(Struct, frozen=True, order=True):
+class DeviceKey(Struct, frozen=True, order=True, gc=False):
     """A device's full name. A device id alone says nothing: two tenants may use the same."""
 
     tenant_id: str
@@ -104,7 +105,7 @@ class DeviceKey(Struct, frozen=True, order=True):
         return f"{self.tenant_id}/{self.device_id}"
 
 
-class Device(Struct, frozen=True):
+class Device(Struct, frozen=True, gc=False):
     """A device as the registry knows it: what admission needs, cached in the device directory.
 
     ``token_hash`` is SHA-256 of the token (32 bytes), None until activation; ``previous_token_hash`` stays valid
@@ -123,7 +124,7 @@ class Device(Struct, frozen=True):
     tenant_active: bool = True
 
 
-class RawMessage(Struct, frozen=True):
+class RawMessage(Struct, frozen=True, gc=False):
     """What a way in hands over, undecoded.
 
     ``tenant_id``, ``device_id`` and ``msg_type`` come from the topic or path; ``payload`` is the JSON body's bytes.
@@ -153,7 +154,7 @@ class Verdict(StrEnum):
     RETRY_LATER = "retry later"
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """The answer to one submitted message. COMMITTED and REJECTED are final and durable: acknowledge them."""
 
     verdict: Verdict
@@ -165,7 +166,7 @@ COMMITTED = Outcome(Verdict.COMMITTED)
 RETRY_LATER = Outcome(Verdict.RETRY_LATER)
 
 
-class Reading(Struct, frozen=True):
+class Reading(Struct, frozen=True, gc=False):
     """A message that was admitted: decoded, authenticated, in range.
 
     ``key_hash`` is the signed 64-bit hash of type, seq and metrics; with (device, ts_us) it is the reading's
@@ -186,7 +187,7 @@ class Reading(Struct, frozen=True):
     """False: the device sent no ``ts``, so ``ts_us`` is our clock and only ``seq`` can tell a redelivery."""
 
 
-class Finding(Struct, frozen=True):
+class Finding(Struct, frozen=True, gc=False):
     """What an evaluator has to say about one possible alert of one device: it holds (``active``) or no longer does.
 
     ``key`` tells apart several alerts of one type on one device (a rule's id, say); empty for one of a kind.
@@ -201,7 +202,7 @@ class Finding(Struct, frozen=True):
     key: str = ""
 
 
-class Judgement(Struct, frozen=True):
+class Judgement(Struct, frozen=True, gc=False):
     """An evaluator's answer: its new memory, what it found, when to wake it.
 
     ``memory`` replaces the old one after the batch commits. ``wake_at_us`` is when :meth:`Evaluator.wake` should be
@@ -216,7 +217,7 @@ class Judgement(Struct, frozen=True):
     status_until_us: int | None = None
 
 
-class OpenAlert(Struct, frozen=True):
+class OpenAlert(Struct, frozen=True, gc=False):
     """What the pipeline remembers of an alert that is not closed."""
 
     alert_id: uuid.UUID
@@ -238,7 +239,7 @@ class AlertEvent(StrEnum):
     CLOSED = "CLOSED"
 
 
-class AlertChange(Struct, frozen=True):
+class AlertChange(Struct, frozen=True, gc=False):
     """One step in an alert's life, to be committed with what it causes."""
 
     device: DeviceKey
@@ -313,7 +314,7 @@ class Delivery(Struct, frozen=True):
     due_us: int
 
 
-class DeviceState(Struct, frozen=True):
+class DeviceState(Struct, frozen=True, gc=False):
     """The committed state of one device: what is loaded at start and replaced by every batch that touches it.
 
     ``memory`` maps an evaluator's name to its memory; ``wake_us`` maps it to its next wake-up.

@@ -34,7 +34,7 @@ class HeartbeatConfig(PluginConfig):
     """Seconds of silence; a tenant's and a device's own setting come first."""
 
 
-class Heard(Struct, frozen=True):
+class Heard(Struct, frozen=True, gc=False):
     """What the evaluator remembers of a device: when it was last heard, and whether its silence was reported."""
 
     last_us: int

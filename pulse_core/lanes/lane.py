@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from pulse_core import evaluate
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_core.lanes.listening import LOOP_GAP_US
 from pulse_core.lanes.timers import Timers
 from pulse_core.lanes.work import Entry, Work
@@ -113,7 +113,10 @@ class Lane:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Serve batches until cancelled."""
+        """Serve batches until cancelled.
+
+        :raises OwnershipLost: another process judged our devices meanwhile: what we remember of them is worthless.
+        """
         while True:
             work = await self._gather()
             batch_size.observe(len(work))
@@ -190,6 +193,8 @@ class Lane:
         try:
             if work:
                 await self._pipeline.carry(self, work)
+        except OwnershipLost:
+            raise
         except Exception as error:
             if len(work) == 1:
                 log.exception("batch.poison", shard=self.shard)
@@ -227,6 +232,8 @@ class Lane:
         while True:
             try:
                 result = await action(self._store)
+            except OwnershipLost:
+                raise
             except StoreUnavailable as error:
                 self._outage(str(error))
                 await asyncio.sleep(pause_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulse_core.api import Evaluator, Judgement, PluginConfig
+from pulse_core.errors import OwnershipLost
 from pulse_core.records import (
     AlertEvent,
     DeviceKey,
@@ -188,6 +189,15 @@ async def test_what_cannot_even_be_refused_is_answered_all_the_same(house: House
     house.database.refuses_rejects = True
     outcomes = await house.send(house.message(payload=b"nonsense"), house.message())
     assert [one.verdict for one in outcomes] == [Verdict.REJECTED, Verdict.COMMITTED]
+
+
+async def test_when_another_process_judged_our_devices_the_data_path_dies(house: House) -> None:
+    house.database.taken_over = True
+    answer = asyncio.ensure_future(house.intake.submit([house.message()]))
+    with pytest.raises(OwnershipLost):
+        await asyncio.wait_for(house.path.died, 10)
+    assert not answer.done(), "nothing is promised from stale memory"
+    assert house.path.not_ready_because()
 
 
 async def test_beyond_the_limits_a_submission_is_put_off() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_core.ingest import hash_token
 from pulse_core.records import (
     AlertEvent,
@@ -152,6 +152,7 @@ class MemoryDatabase:
         self.forget_answer = False
         self.poison: str | None = None
         self.refuses_rejects = False
+        self.taken_over = False
         self.hold: asyncio.Event | None = None
 
     async def open(self, shard: int, partitions: Sequence[int]) -> MemoryLane:
@@ -183,6 +184,8 @@ class MemoryLane:
         if self._db.hold is not None:
             await self._db.hold.wait()
         await asyncio.sleep(0)
+        if self._db.taken_over:
+            raise OwnershipLost("another process has the lane")
         if self._db.down:
             raise StoreUnavailable("down")
         if any(reading.metrics.get("poison") == self._db.poison for reading in writes.readings if self._db.poison):

@@ -125,11 +125,11 @@ class Role(ABC):
 
         return check
 
-    def watch(self, task: asyncio.Task[Any], what: str) -> None:
+    def watch(self, task: asyncio.Future[Any], what: str) -> None:
         """End the role when ``task`` ends by itself."""
         task.add_done_callback(lambda done: self._ended(done, what))
 
-    def _ended(self, task: asyncio.Task[Any], what: str) -> None:
+    def _ended(self, task: asyncio.Future[Any], what: str) -> None:
         if task.cancelled() or self.failed.done():
             return
         error = task.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +61,8 @@ class PipelineRole(Role):
         self._data_path = await self._assemble()
         await self._load(self._data_path)
         self.health.add("data path", self._data_path_reason)
+        self.watch(self._data_path.died, "the data path")
+        gc.freeze()  # what was loaded stays: the collector need not walk 100,000 devices again and again
         self._open_doors(self._data_path)
         addresses = await self._addresses()
         if self.failed.done():
