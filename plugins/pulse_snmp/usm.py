@@ -130,6 +130,8 @@ class User:
         level = flags[0] & (_AUTHENTICATED | _ENCRYPTED) if flags else 0
         if len(engine.engine_id) > _LONGEST_ENGINE_ID or engine.boots < 0 or engine.time_s < 0:
             raise ber.Malformed("an engine that cannot be")
+        if level == _ENCRYPTED:
+            raise ber.Malformed("encrypted, but not authenticated")  # RFC 3412 section 7.2 step 5c
         if level & _AUTHENTICATED:
             self._check(packet, mac, engine)
         if level & _ENCRYPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pyasn1.type import univ
 
 from pulse_snmp import ber, usm
 from pulse_snmp.config import SnmpConfig
-from pulse_snmp.engine import EPOCH_S, Engine, EngineClock, new_engine_id
+from pulse_snmp.engine import CLOCK, EPOCH_S, Engine, EngineClock, new_engine_id
 
 ENGINE = Engine(bytes.fromhex("000000000000000000000002"), 3, 4711)
 ARCS = st.lists(st.integers(0, 2**32 - 1), max_size=20)
@@ -157,6 +158,12 @@ def test_the_engine_clock_follows_one_that_is_set_forward() -> None:
     clock = EngineClock(lambda: wall[0], lambda: 50.0)
     wall[0] += 7200
     assert clock.seconds() == 7210
+
+
+def test_every_process_tells_the_same_time() -> None:
+    """It is the wall clock's, whenever the process started."""
+    since_2025 = datetime.now(UTC) - datetime(2025, 1, 1, tzinfo=UTC)
+    assert abs(CLOCK.seconds() - since_2025.total_seconds()) < 30
 
 
 def test_engine_ids_are_drawn_and_well_formed() -> None:
