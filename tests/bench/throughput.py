@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECTIONS = 200
+AIM = 20_000
 _TESTS = str(Path(__file__).parents[1])
 
 
 def mqtt(bench: Bench) -> list[Figure]:
-    """MQTT QoS 1 from 200 connections with 3 metrics a message; then the acknowledgement's delay at 70 % of that."""
+    """MQTT QoS 1 from 200 connections with 3 metrics a message; then the acknowledgement's delay at a calmer rate.
+
+    Calmer: 70 % of what was measured, or of the aim if that is less, because the messages of a paced run come one by
+    one, and each then costs a read and a write of its own.
+    """
     seconds = 60.0 if bench.full else 20.0
     with bench.product(Fleet("bench", CONNECTIONS)) as (product, (fleet,)):
         bare = [_bare_mqtt(bench, product, fleet, seconds / 4)]
@@ -33,21 +38,22 @@ def mqtt(bench: Bench) -> list[Figure]:
         bare.append(_bare_mqtt(bench, product, fleet, seconds / 4))
         limit = sum(one["rate"] for one in bare) / len(bare)
         bench.facts["mqtt_rate"] = ours["rate"]
-        say("mqtt: the product at 70 %")
-        paced = _mqtt(bench, product.mqtt_port, fleet, rate=0.7 * ours["rate"], seconds=seconds / 2)
-        bare_paced = _bare_mqtt(bench, product, fleet, seconds / 4, rate=0.7 * ours["rate"])
+        calm = 0.7 * min(ours["rate"], AIM)
+        say(f"mqtt: the product at {calm:,.0f} msg/s")
+        paced = _mqtt(bench, product.mqtt_port, fleet, rate=calm, seconds=seconds / 2)
+        bare_paced = _bare_mqtt(bench, product, fleet, seconds / 4, rate=calm)
     ratio = ours["rate"] / limit
     return [
         Figure(
             f"MQTT QoS 1, {CONNECTIONS} connections, {seconds:.0f} s",
             f"{ours['rate']:,.0f} msg/s acknowledged; {spent.each(ours['acknowledged'])}",
             "≥ 20,000 (floor 10,000) and ≥ 0.25 of the bare listener",
-            ours["rate"] >= 20_000 and ratio >= 0.25,
+            ours["rate"] >= AIM and ratio >= 0.25,
             f"{limit:,.0f} msg/s: bare listener",
             ratio,
         ),
         Figure(
-            f"PUBACK at 70 % of it ({paced['rate']:,.0f} msg/s)",
+            f"PUBACK at {calm:,.0f} msg/s, every message by itself",
             f"p50 {paced['p50_ms']:.0f} ms, p99 {paced['p99_ms']:.0f} ms",
             "p99 ≤ 150 ms",
             paced["p99_ms"] <= 150 and not paced["unanswered"],
