@@ -42,13 +42,22 @@ class Outcome(Struct, frozen=True):
     where: str
 
 
+class _Smtp(SMTP):
+    """A client that waits for nobody when it closes: TLS would wait for the server's last word."""
+
+    def close(self) -> None:
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
 class Session:
     """A connection that is logged in. Ended by :meth:`leave` or, at any time, by :meth:`abort`."""
 
-    def __init__(self, smtp: SMTP, integration: EmailConfig) -> None:
+    def __init__(self, smtp: _Smtp, integration: EmailConfig) -> None:
         self.where = ""
         self._smtp = smtp
-        self._transport: asyncio.BaseTransport | None = None
         self._integration = integration
         self._mails = 0
         self._used_s = 0.0
@@ -61,7 +70,7 @@ class Session:
         """
         host, port = integration.server
         sock = await services.outbound.open_socket(host, port)
-        smtp = SMTP(
+        smtp = _Smtp(
             hostname=host.rstrip("."),  # the name that the certificate must have
             sock=sock,
             use_tls=integration.tls == "implicit",
@@ -94,11 +103,10 @@ class Session:
             password = self._integration.password.get_secret_value()
             await self._step(f"{server}, login", self._smtp.login(self._integration.user, password))
         self.where = self._described(server)
-        self._transport = self._smtp.transport
 
     async def _step(self, doing: str, work: Awaitable[object]) -> None:
         try:
-            await work
+            await _heeding(work)
         except (SMTPException, OSError, ValueError) as error:
             raise failure(error, doing, self._integration) from None  # the original may hold what was said
 
@@ -137,7 +145,7 @@ class Session:
         kept, self._mails = self._mails > 0, self._mails + 1
         doing = f"{self.where}, MAIL FROM"
         try:
-            await self._smtp.mail(sender, options=self._options(content))
+            await _heeding(self._smtp.mail(sender, options=self._options(content)))
             doing = f"{self.where}, RCPT TO"
             refused = await self._name(recipients)
             if len(refused) == len(recipients):
@@ -159,7 +167,7 @@ class Session:
         refused = {}
         for recipient in recipients:
             try:
-                await self._smtp.rcpt(recipient)
+                await _heeding(self._smtp.rcpt(recipient))
             except SMTPRecipientRefused as error:
                 if error.code == UNAVAILABLE:
                     raise
@@ -174,15 +182,23 @@ class Session:
 
     def abort(self) -> None:
         """Close at once. The socket is closed when the event loop has come round."""
-        for transport in (self._smtp.transport, self._transport):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
         self._smtp.close()
 
 
 def _ended(error: Exception) -> bool:
     """Whether an error says no more than that the connection has ended."""
     return error.code == UNAVAILABLE if isinstance(error, SMTPResponseException) else isinstance(error, OSError)
+
+
+async def _heeding(work: Awaitable[object]) -> None:
+    """Await, and end if that was asked for meanwhile.
+
+    The client's ``asyncio.wait_for`` forgets a cancellation that comes at the same time as its answer (Python 3.11).
+    """
+    await work
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _literal(sock: socket.socket) -> str:

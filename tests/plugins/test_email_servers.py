@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from support.names import Names
 from support.waiting import until
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 ACCOUNT = LoginPassword(b"pulse", b"s3cr3t-password")
@@ -200,6 +202,39 @@ async def test_interrupted_while_connecting(command: str) -> None:
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+
+
+class Interrupting(Outbound):
+    """Has whoever connects cancelled some rounds of the event loop after the connection is there."""
+
+    after_rounds = 0
+
+    async def open_socket(self, host: str, port: int, *, timeout_s: float = 10.0) -> socket.socket:
+        sock = await super().open_socket(host, port, timeout_s=timeout_s)
+        task = asyncio.current_task()
+        assert task is not None
+        self._cancel_later(task, self.after_rounds)
+        return sock
+
+    def _cancel_later(self, task: asyncio.Task[object], rounds: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._cancel_later, task, rounds - 1) if rounds else loop.call_soon(task.cancel)
+
+
+@pytest.mark.parametrize("tls", ["none", "implicit", "starttls"])
+@pytest.mark.parametrize("rounds", range(6))
+async def test_interrupted_at_any_moment_leaves_no_socket(authority: Authority, tls: str, rounds: int) -> None:
+    context = authority.server("mail.test") if tls != "none" else None
+    outbound = Interrupting(LOOPBACK, tls=authority.client(), look_up=Names())
+    outbound.after_rounds = rounds
+    async with (
+        mail_server(tls=context, implicit=tls == "implicit") as server,
+        mailing(server.port, host="mail.test", tls=tls, outbound=outbound) as channel,
+    ):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(channel.send(a_notification()))
+        await channel.close()
+        gc.collect()  # tells of sockets that were forgotten
 
 
 def test_what_is_no_host() -> None:
