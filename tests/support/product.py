@@ -12,7 +12,7 @@ import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -94,16 +94,20 @@ class Product:
             self._process = None
             _, alive = psutil.wait_procs(everything, timeout=_STOP_WITHIN_S)
             for process in alive:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         return code
 
     def kill_all(self) -> None:
         """Kill -9 for ``pulse up`` and all of its processes, as a power cut would."""
         assert self._process is not None
-        for process in self.everything():
-            process.kill()
+        doomed = self.everything()
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(_STOP_WITHIN_S)
         self._process = None
+        psutil.wait_procs(doomed, timeout=_STOP_WITHIN_S)
 
     def everything(self) -> list[psutil.Process]:
         """Every process of the product, PostgreSQL's included."""
