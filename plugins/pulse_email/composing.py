@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from pulse_email import defaults
 from pulse_email.config import DEFAULT_SUBJECT
+from pulse_email.filters import TemplateProblemError
 from pulse_email.mime import addresses_header, message, one_line, sender_header, text_header
-from pulse_email.templates import TemplateProblemError, template
+from pulse_email.templates import template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

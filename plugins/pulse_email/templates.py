@@ -7,17 +7,18 @@ what is left takes time and room in proportion to the template times the values,
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, wraps
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from jinja2 import ChainableUndefined, TemplateError, filters, meta, nodes
+from jinja2 import ChainableUndefined, TemplateError, meta, nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from pulse_email.filters import FILTERS, LONGEST_RESULT, TemplateProblemError, bounded, shown
 
 VARIABLES = (
     "severity",
@@ -35,7 +36,6 @@ VARIABLES = (
 """What a template may name, as ``{{ name }}`` or ``{name}``."""
 
 LONGEST_TEMPLATE = 20_000
-LONGEST_RESULT = 256_000
 _LONGEST_VALUE = 4_000
 _MOST_CHARACTERS = 20_000
 _COST_OF_AN_ITEM = 20
@@ -71,10 +71,6 @@ _NODES = (
     nodes.For,
 )
 _TESTS = ("defined", "undefined", "none", "string", "number", "mapping", "sequence", "boolean")
-
-
-class TemplateProblemError(ValueError):
-    """The template is not valid, or did not work out with the values at hand. The text is for the customer."""
 
 
 class Template:
@@ -167,8 +163,8 @@ def _self(tree: nodes.Template) -> set[str]:
 def _check_node(node: nodes.Node, depth: int, loops: int) -> None:
     if not isinstance(node, _NODES):
         raise TemplateProblemError(f"line {node.lineno}: {type(node).__name__.lower()} is not available in templates")
-    if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
-        raise TemplateProblemError(f"line {node.lineno}: no filter {node.name!a}; there are: {', '.join(_FILTERS)}")
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        raise TemplateProblemError(f"line {node.lineno}: no filter {node.name!a}; there are: {', '.join(FILTERS)}")
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         raise TemplateProblemError(f"line {node.lineno}: no test {node.name!a}; there are: {', '.join(_TESTS)}")
     if isinstance(node, nodes.For):
@@ -179,15 +175,6 @@ def _check_node(node: nodes.Node, depth: int, loops: int) -> None:
         raise TemplateProblemError(f"line {node.lineno}: this is nested too deeply")
     for child in node.iter_child_nodes():
         _check_node(child, depth + 1, loops)
-
-
-def _shown(value: Any) -> Any:
-    """Show what is not text as JSON, as in the other channels' payloads."""
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, indent=2, default=str)
-    if value is None:
-        return ""
-    return json.dumps(value) if isinstance(value, bool) else value
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -206,70 +193,12 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=str(argument))
 
 
-def _bounded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Limit what a filter returns, so that a chain of filters cannot grow step by step."""
-
-    @wraps(work)  # jinja's marks for what to pass in are attributes
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        result = work(*args, **kwargs)
-        if isinstance(result, str) and len(result) > LONGEST_RESULT:
-            raise TemplateProblemError("the result of a filter is too long")
-        return result
-
-    return limited
-
-
-def _join(value: Any, separator: str = "") -> str:
-    items = [str(_shown(item)) for item in value] if isinstance(value, Iterable) and not isinstance(value, str) else []
-    separator = str(separator)
-    if sum(map(len, items)) + len(items) * len(separator) > LONGEST_RESULT:
-        raise TemplateProblemError("the result of join is too long")
-    return separator.join(items)
-
-
-def _replace(value: Any, old: str, new: str) -> str:
-    text, old, new = str(value), str(old), str(new)
-    if len(text) + text.count(old) * len(new) > LONGEST_RESULT:
-        raise TemplateProblemError("the result of replace is too long")
-    return text.replace(old, new)
-
-
-def _round(value: Any, precision: int = 0) -> float:
-    return round(float(value), max(0, min(int(precision), 10)))
-
-
-def _items(value: Any) -> Iterator[tuple[Any, Any]]:
-    return iter(value.items()) if isinstance(value, Mapping) else iter(())
-
-
-_FILTERS: dict[str, Callable[..., Any]] = {
-    "capitalize": filters.do_capitalize,
-    "default": filters.do_default,
-    "escape": filters.FILTERS["escape"],
-    "first": filters.do_first,
-    "float": filters.do_float,
-    "int": filters.do_int,
-    "items": _items,
-    "join": _join,
-    "last": filters.do_last,
-    "length": len,
-    "lower": filters.do_lower,
-    "replace": _replace,
-    "round": _round,
-    "title": filters.do_title,
-    "tojson": filters.do_tojson,
-    "trim": filters.do_trim,
-    "truncate": filters.do_truncate,
-    "upper": filters.do_upper,
-}
-
-
 def _environment(*, html: bool) -> _Environment:
     environment = _Environment(
-        autoescape=html, undefined=ChainableUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+        autoescape=html, undefined=ChainableUndefined, finalize=shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.clear()
-    environment.filters = {name: _bounded(work) for name, work in _FILTERS.items()}
+    environment.filters = {name: bounded(work) for name, work in FILTERS.items()}
     environment.tests = {name: environment.tests[name] for name in _TESTS}
     return environment
 

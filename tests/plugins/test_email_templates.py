@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from pulse_core.testing.channels import a_notification
 from pulse_email.composing import Composer
-from pulse_email.templates import LONGEST_RESULT, VARIABLES, Template, TemplateProblemError, template
+from pulse_email.filters import LONGEST_RESULT, TemplateProblemError
+from pulse_email.templates import VARIABLES, Template, template
 from support.mailing import config
 
 VALUES: dict[str, Any] = {
