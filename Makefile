@@ -29,7 +29,7 @@ bench: $(READY)  ## the table of docs/reference/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(READY)  ## what docs are made from code: the hook and plugin reference
-	$(BIN)/pulse docs
+	$(BIN)/pulse docs --bundled
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from pulse_core import hookspecs
@@ -47,6 +48,12 @@ def write_reference(into: Path, config: Config) -> list[Path]:
     for name, text in pages.items():
         into.joinpath(name).write_text(text, encoding="utf-8")
     return [into / name for name in pages]
+
+
+def bundled_plugins() -> tuple[str, ...]:
+    """The names of all plugins of this distribution, enabled by default or not."""
+    ours = distribution("opsconductor-pulse").entry_points
+    return tuple(sorted(one.name for one in ours if one.group == "pulse.plugins"))
 
 
 def hooks_page() -> str:

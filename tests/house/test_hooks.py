@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulse_core import hookspecs
-from pulse_core.config import Config
+from pulse_core.config import Config, PluginsConfig
 from pulse_core.contributions import KINDS
 from pulse_core.plugins import load_plugins
-from pulse_server.reference import configuration_page, hooks_page, plugins_page, signature
+from pulse_server.reference import bundled_plugins, configuration_page, hooks_page, plugins_page, signature
 from support.tree import ROOT, project_modules
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_a_bundled_plugin_uses_a_hook(name: str) -> None:
     [
         ("hooks.md", hooks_page),
         ("configuration.md", configuration_page),
-        ("plugins.md", lambda: plugins_page(load_plugins(Config()))),
+        ("plugins.md", lambda: plugins_page(load_plugins(Config(plugins=PluginsConfig(enabled=bundled_plugins()))))),
     ],
 )
 def test_the_reference_is_what_the_code_says(page: str, made: Callable[[], str]) -> None:
