@@ -98,7 +98,7 @@ class DataPath:
         """Commit what was taken in, then give everything back. The ingesters have returned already."""
         self._stopping.set()
         self.ready = False
-        if self._tasks:
+        if self._tasks and not self.died.done():
             drained = asyncio.gather(*(lane.idle() for lane in self.lanes))
             try:
                 await asyncio.wait_for(drained, timeout_s)

@@ -183,8 +183,7 @@ def slack() -> Iterator[FakeSlack]:
 
 @pytest.fixture
 def product(site: Path, tmp_path: Path) -> Iterator[Product]:
-    enabled = f"[plugins]\nenabled = {json.dumps([*BUNDLED, 'slack'])}\n"
-    running = Product(tmp_path / "product", extra_path=site, config=enabled)
+    running = Product(tmp_path / "product", extra_path=site, more_plugins=["slack"])
     running.start()
     yield running
     running.stop()

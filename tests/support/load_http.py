@@ -62,7 +62,7 @@ class HttpLoad(asyncio.Protocol):
         self.connected.set()
         if self._messages:
             self._transport.write(self._request)
-        elif not self._load.timed:
+        elif self._load.sending and not self._load.timed:
             self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -40,14 +40,20 @@ class Product:
     """One ``pulse up`` with the embedded PostgreSQL. Ports are chosen once, so that they survive restarts."""
 
     def __init__(
-        self, folder: Path, *, mqtt_plugin: str = "mqtt", extra_path: Path | None = None, config: str = ""
+        self,
+        folder: Path,
+        *,
+        mqtt_plugin: str = "mqtt",
+        more_plugins: Sequence[str] = (),
+        extra_path: Path | None = None,
+        config: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
         self.mqtt_port, self.http_port, self.web_port, self._metrics_port = free_ports(4)
         self._config = folder / "pulse.toml"
-        self._config.write_text(self._toml(mqtt_plugin, config))
+        self._config.write_text(self._toml(mqtt_plugin, more_plugins, config))
         tomllib.loads(self._config.read_text())
         self._extra_path = extra_path
         self._process: subprocess.Popen[bytes] | None = None
@@ -206,12 +212,12 @@ class Product:
                 continue
         return None
 
-    def _toml(self, mqtt: str, more: str) -> str:
+    def _toml(self, mqtt: str, more_plugins: Sequence[str], more: str) -> str:
         sections = {"web": self.web_port, "device_http": self.http_port, "metrics_deliver": self._metrics_port}
         listens = "".join(f"{name} = {{port = {port}}}\n" for name, port in sections.items())
         head = f'mode = "dev"\ndata_dir = "{self.data_dir}"\nadmin_key = "{ADMIN_KEY}"\n'
         head += f'secret_key = "{SECRET_KEY}"\n{listens}'
-        enabled = json.dumps(["http", mqtt, "heartbeat", "webhook", "postgres"])
+        enabled = json.dumps(["http", mqtt, "heartbeat", "webhook", "postgres", *more_plugins])
         plugins = f"[plugins]\nenabled = {enabled}\n[plugins.{mqtt}]\nport = {self.mqtt_port}\n"
         return f'{head}[outbound]\nallow = ["127.0.0.0/8"]\n{plugins}{more}'
 

@@ -19,6 +19,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ logging_collector = off
 log_min_error_statement = 'panic'
 log_line_prefix = '%m [%p] %q%u@%d '
 """
+
+_DRAFT_TRIES = 100
+_DRAFT_PAUSE_S = 0.05
 
 _OWN = """\
 # The product's settings come first; what you write below them wins, except for the port and the addresses.
@@ -128,9 +132,14 @@ def forget_dead_server(cluster: Path) -> None:
 
 
 def remove_drafts(data_dir: Path) -> None:
-    """Remove what an interrupted initdb left."""
-    for draft in data_dir.glob(f"{DRAFT}*"):
-        shutil.rmtree(draft, ignore_errors=True)
+    """Remove what an interrupted initdb left. A child of it may still be dying, and writing: that takes a moment."""
+    for _ in range(_DRAFT_TRIES):
+        drafts = list(data_dir.glob(f"{DRAFT}*"))
+        for draft in drafts:
+            shutil.rmtree(draft, ignore_errors=True)
+        if not any(draft.exists() for draft in drafts):
+            return
+        time.sleep(_DRAFT_PAUSE_S)
 
 
 def kept_password(data_dir: Path) -> str:
