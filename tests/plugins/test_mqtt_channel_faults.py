@@ -128,7 +128,7 @@ async def test_a_broker_that_says_why_it_ends_the_connection(broker: FakeBroker,
 async def test_a_reason_that_there_is_not(broker: FakeBroker, where: str, qos: int) -> None:
     async with publishing(broker.port, qos=qos) as channel:
         setattr(broker, where, 0xFE)
-        with pytest.raises(TemporaryFailure, match="not MQTT|ended the connection"):
+        with pytest.raises(TemporaryFailure, match=r"not MQTT|ended the connection"):
             await channel.send(a_notification())
         await until(lambda: not broker.open_connections)
         setattr(broker, where, 0 if where == "greeting" else None)
