@@ -7,17 +7,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+import psutil
 
 from support.generator import Generator
 from support.load_stats import LoadSpec
 from support.product import Device, Product, add_devices, raise_limits
-
-if TYPE_CHECKING:
-    import psutil
 
 
 @dataclass(frozen=True)
@@ -101,17 +100,21 @@ class Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        after = self._read()
-        self.pipeline_s, self.postgres_s = (now - then for now, then in zip(after, self._before, strict=True))
+        spent = {pid: seconds - self._before.get(pid, 0.0) for pid, seconds in self._read().items()}
+        self.pipeline_s = spent.pop(self._pipeline.pid)
+        self.postgres_s = sum(spent.values())
 
     def each(self, messages: int) -> str:
         """CPU time of one message, for people."""
         pipeline, postgres = (1e6 * spent / max(1, messages) for spent in (self.pipeline_s, self.postgres_s))
         return f"CPU a message: pipeline {pipeline:.0f} µs, PostgreSQL {postgres:.0f} µs"
 
-    def _read(self) -> tuple[float, float]:
-        servers = [self._postgres, *self._postgres.children()]
-        return cpu_s(self._pipeline), sum(cpu_s(each) for each in servers)
+    def _read(self) -> dict[int, float]:
+        found = {}
+        for process in (self._pipeline, self._postgres, *self._postgres.children()):
+            with suppress(psutil.NoSuchProcess):
+                found[process.pid] = cpu_s(process)
+        return found
 
 
 def cpu_s(process: psutil.Process) -> float:
