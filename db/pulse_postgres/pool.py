@@ -20,7 +20,8 @@ COMMAND_TIMEOUT_S = 60.0
 
 _PING_EVERY_S = 2.0
 _PING_TIMEOUT_S = 3.0
-_QUEUED_AT_MOST = 10_000
+_QUEUED_AT_MOST = 100
+"""More than this is read again as a whole: a thousand devices registered at once must not wait for a look-up each."""
 
 _AWAY = (
     asyncpg.PostgresConnectionError,
