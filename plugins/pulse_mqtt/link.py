@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from enum import IntFlag, auto
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,7 @@ class Pause(IntFlag):
     """It is being closed."""
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.Protocol, ABC):
     """Bytes, pauses, timers and the end. What the bytes mean is for the subclass: :meth:`work` and :meth:`gone`."""
 
     transport: asyncio.Transport
@@ -51,17 +52,17 @@ class Link(asyncio.Protocol):
         self._rest = bytearray()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @abstractmethod
     def work(self, data: bytes) -> int:
         """Read what can be read now of ``data``; return where the rest begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gone(self) -> None:
         """The connection is lost."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """The peer has said its last word and all that can be read is: close once there is nothing to wait for."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A stranger is at the door."""

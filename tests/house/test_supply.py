@@ -15,7 +15,7 @@ REGISTRIES = [
     ".".join(words)
     for words in (
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("python" + "hosted", "org"),
         ("npmjs", "org"),
         ("npmjs", "com"),
         ("yarnpkg", "com"),
