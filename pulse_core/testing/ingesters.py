@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,19 +66,19 @@ class Served(Struct):
     task: asyncio.Task[None]
 
 
-class IngesterContract:
+class IngesterContract(ABC):
     """Inherit, fill in :meth:`make` and :meth:`device`."""
 
     ordered = True
     """Whether a device's answers come in the order of its messages (not so over HTTP, where each stands alone)."""
 
+    @abstractmethod
     def make(self) -> Ingester:
         """Build the ingester, to listen on any free port."""
-        raise NotImplementedError
 
+    @abstractmethod
     def device(self, served: Served, token: str) -> AbstractAsyncContextManager[Sender]:
         """Connect as :data:`DEVICE` with this token."""
-        raise NotImplementedError
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Served]:
