@@ -9,10 +9,14 @@ from typing import Any
 from msgspec import Struct
 
 from pulse_core.records import DeliveryStatus
+from pulse_core.schedule import Schedule
 
 
 class StoredIntegration(Struct, frozen=True):
-    """An integration as it is stored. ``secrets`` is still encrypted; ``updated_us`` changes with every edit."""
+    """An integration as it is stored. ``secrets`` is still encrypted; ``updated_us`` changes with every edit.
+
+    ``retry`` is its own schedule, if it has one. ``deleted``: nobody can see it any more.
+    """
 
     tenant_id: str
     integration_id: uuid.UUID
@@ -22,6 +26,8 @@ class StoredIntegration(Struct, frozen=True):
     enabled: bool
     disabled_reason: str | None
     updated_us: int
+    retry: Schedule | None = None
+    deleted: bool = False
 
 
 class ClaimedDelivery(Struct, frozen=True):
@@ -74,8 +80,9 @@ class Attempt(Struct, frozen=True):
     """One attempt that is over, and what becomes of its delivery.
 
     ``status`` is DELIVERED, RETRYING (with ``due_us``) or DEAD. ``detail`` says what went wrong, ``receipt`` what the
-    receiver answered; both are free of secrets and at most 1 KB. ``disable`` disables the integration with this
-    reason, unless it was edited since ``integration_updated_us``.
+    receiver answered; both are free of secrets and at most 1 KB. ``address`` (``203.0.113.7:443``) and ``tls`` say
+    whom it talked to, as far as it came. ``disable`` disables the integration with this reason, unless it was edited
+    since ``integration_updated_us``.
     """
 
     tenant_id: str
@@ -87,7 +94,23 @@ class Attempt(Struct, frozen=True):
     status: DeliveryStatus
     detail: str = ""
     receipt: str = ""
+    address: str = ""
+    tls: str = ""
     due_us: int | None = None
     disable: str | None = None
     integration_id: uuid.UUID | None = None
     integration_updated_us: int = 0
+
+
+class Breaker(Struct, frozen=True):
+    """An endpoint that failed ``failures`` times in a row is left alone but for a probe, the next at ``probe_us``.
+
+    Kept for each integration of the tenant that uses the endpoint, while it is open.
+    """
+
+    tenant_id: str
+    integration_id: uuid.UUID
+    opened_us: int
+    probe_us: int
+    failures: int
+    last_error: str = ""

@@ -72,7 +72,7 @@ class RouteStore(Protocol):
     """Routes of all tenants, for the pipeline."""
 
     async def load(self) -> list[Route]:
-        """Every enabled route whose integration is enabled."""
+        """Every route, the disabled ones too: why nobody was told is worth knowing."""
 
     def changes(self) -> AsyncIterator[None]:
         """Yields at once, and whenever routes may have changed. Raises StoreUnavailable when the connection is lost."""

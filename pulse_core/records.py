@@ -249,7 +249,11 @@ class AlertChange(Struct, frozen=True, gc=False):
 
 
 class Route(Struct, frozen=True):
-    """A customer's rule of who is told what. An empty list matches all; every matching route fires."""
+    """A customer's rule of who is told what. An empty list matches all; every matching route fires.
+
+    ``fallback_integration_id`` is used instead when the first one is dead-lettered, or has not been reachable for
+    ``fallback_after_s``. ``integration_enabled`` is the first one's.
+    """
 
     tenant_id: str
     route_id: uuid.UUID
@@ -263,14 +267,22 @@ class Route(Struct, frozen=True):
     deliver_on: frozenset[str] = frozenset({"OPEN"})
     priority: int = 100
     enabled: bool = True
+    fallback_integration_id: uuid.UUID | None = None
+    fallback_after_s: int = 600
+    integration_enabled: bool = True
 
 
 class Decision(Struct, frozen=True):
-    """What one route decided about one alert change; ``failed`` names the condition that did not hold."""
+    """What one route decided about one alert change; ``failed`` names the condition that did not hold.
+
+    ``integration_id`` and ``name`` are the route's at that time: it may be changed or deleted since.
+    """
 
     route_id: uuid.UUID
     matched: bool
     failed: str | None = None
+    integration_id: uuid.UUID | None = None
+    name: str = ""
 
 
 class Notification(Struct, frozen=True, omit_defaults=False):
@@ -300,8 +312,22 @@ class Notification(Struct, frozen=True, omit_defaults=False):
         return msgspec.json.encode(fields)
 
 
+class Cause(StrEnum):
+    """Why there is a delivery. ALERT is the one primary delivery of an alert change and a route that matched it."""
+
+    ALERT = "alert"
+    TEST = "test"
+    FALLBACK = "fallback"
+    REPLAY = "replay"
+    REPEAT = "repeat"
+    ESCALATION = "escalation"
+
+
 class Delivery(Struct, frozen=True):
-    """A promise to notify one integration, made in the transaction of what caused it."""
+    """A promise to notify one integration, made in the transaction of what caused it.
+
+    ``cause`` is a :class:`Cause`; ``caused_by`` is the delivery that this one replays or stands in for.
+    """
 
     tenant_id: str
     delivery_id: uuid.UUID
@@ -312,6 +338,7 @@ class Delivery(Struct, frozen=True):
     route_id: uuid.UUID | None
     notification: Notification
     due_us: int
+    caused_by: uuid.UUID | None = None
 
 
 class DeviceState(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from pulse_core.records import (
     AlertChange,
     AlertEvent,
     AlertStatus,
+    Cause,
     Decision,
     Delivery,
     Notification,
@@ -28,11 +29,16 @@ _STATUS = {
 
 
 def decide(route: Route, change: AlertChange) -> Decision:
-    """Does this route fire on this change? If not, ``failed`` names the first condition that did not hold."""
+    """Does this route fire on this change? If not, ``failed`` names the first condition that did not hold.
+
+    A route to a disabled integration fires all the same if it has a fallback: that one will be told instead.
+    """
     alert, device = change.alert, change.device
     failed = None
     if not route.enabled:
         failed = "enabled"
+    elif not route.integration_enabled and route.fallback_integration_id is None:
+        failed = "integration_enabled"
     elif change.event not in route.deliver_on:
         failed = "deliver_on"
     elif route.alert_types and alert.alert_type not in route.alert_types:
@@ -45,7 +51,7 @@ def decide(route: Route, change: AlertChange) -> Decision:
         failed = "site_ids"
     elif route.device_prefixes and not device.device_id.startswith(route.device_prefixes):
         failed = "device_prefixes"
-    return Decision(route.route_id, failed is None, failed)
+    return Decision(route.route_id, failed is None, failed, route.integration_id, route.name)
 
 
 def route(routes: Sequence[Route], change: AlertChange) -> tuple[tuple[Decision, ...], list[Delivery]]:
@@ -62,7 +68,7 @@ def _primary_delivery(matched: Route, change: AlertChange) -> Delivery:
         tenant_id=change.device.tenant_id,
         delivery_id=delivery_id,
         integration_id=matched.integration_id,
-        cause="alert",
+        cause=Cause.ALERT,
         event=change.event,
         alert_id=change.alert.alert_id,
         route_id=matched.route_id,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pulse_core.outbox import Claim, ClaimedDelivery, StoredIntegration
+from pulse_core.schedule import Schedule
 from pulse_postgres.delivery_order import Turns, Unfinished, turns
 from pulse_postgres.sqltime import at, us
 
@@ -91,7 +92,7 @@ RETURNING = f"""
     RETURNING d.tenant_id, d.delivery_id, d.event, d.cause, d.notification, d.attempts,
               {us("d.first_attempt_at")} AS first_attempt_us, k.lease_us,
               i.integration_id, i.type, i.config, i.secrets, i.enabled, i.disabled_reason,
-              {us("i.updated_at")} AS updated_us
+              {us("i.updated_at")} AS updated_us, i.retry, i.deleted_at IS NOT NULL AS deleted
 """
 
 _TAKE = f"""
@@ -223,4 +224,6 @@ def _integration(row: Record) -> StoredIntegration:
         enabled=row["enabled"],
         disabled_reason=row["disabled_reason"],
         updated_us=row["updated_us"],
+        retry=None if row["retry"] is None else msgspec.json.decode(row["retry"], type=Schedule),
+        deleted=row["deleted"],
     )

@@ -67,8 +67,7 @@ async def route_page(
 
 
 def shown_route(route: Route) -> dict[str, Any]:
-    """Make an item of a route: its fields, sets as sorted lists."""
-    return {
-        name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in msgspec.structs.asdict(route).items()
-    }
+    """Make an item of a route: its own fields, sets as sorted lists."""
+    fields = msgspec.structs.asdict(route)
+    del fields["integration_enabled"]
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in fields.items()}

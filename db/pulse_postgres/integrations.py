@@ -39,15 +39,17 @@ _STORED = f"""
 """
 _DELETE = "DELETE FROM integrations WHERE tenant_id = $1 AND integration_id = $2 RETURNING true"
 
-_VALUES = "$1, $2, $3, $4, $5::text[], $6::smallint[], $7, $8::text[], $9::text[], $10::text[], $11, $12"
+_VALUES = "$1, $2, $3, $4, $5::text[], $6::smallint[], $7, $8::text[], $9::text[], $10::text[], $11, $12, $13, $14"
 _CREATE_ROUTE = f"""
     INSERT INTO integration_routes (tenant_id, route_id, integration_id, name, alert_types, severities, min_severity,
-                                    site_ids, device_prefixes, deliver_on, priority, enabled)
+                                    site_ids, device_prefixes, deliver_on, priority, enabled, fallback_integration_id,
+                                    fallback_after_s)
     VALUES ({_VALUES})
 """
 _UPDATE_ROUTE = f"""
     UPDATE integration_routes SET (integration_id, name, alert_types, severities, min_severity, site_ids,
-                                   device_prefixes, deliver_on, priority, enabled, updated_at)
+                                   device_prefixes, deliver_on, priority, enabled, fallback_integration_id,
+                                   fallback_after_s, updated_at)
         = ({_VALUES.removeprefix("$1, $2, ")}, clock_timestamp())
     WHERE tenant_id = $1 AND route_id = $2 RETURNING true
 """
@@ -192,6 +194,8 @@ def _values(route: Route) -> tuple[Any, ...]:
         sorted(route.deliver_on),
         route.priority,
         route.enabled,
+        route.fallback_integration_id,
+        route.fallback_after_s,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pulse_core.records import Route
 from pulse_postgres.pool import listen, unavailable
 
@@ -16,14 +18,13 @@ CHANNEL = "pulse_routes"
 
 COLUMNS = """
     r.tenant_id, r.route_id, r.integration_id, r.name, r.alert_types, r.severities, r.min_severity, r.site_ids,
-    r.device_prefixes, r.deliver_on, r.priority, r.enabled
+    r.device_prefixes, r.deliver_on, r.priority, r.enabled, r.fallback_integration_id, r.fallback_after_s
 """
 """Of ``integration_routes r``, in the order of :class:`Route`'s fields that :func:`route_of` reads."""
 
 _LOAD = f"""
-    SELECT {COLUMNS}
+    SELECT {COLUMNS}, i.enabled
     FROM integration_routes r JOIN integrations i USING (tenant_id, integration_id)
-    WHERE r.enabled AND i.enabled
     ORDER BY r.tenant_id, r.priority, r.route_id
 """
 
@@ -36,10 +37,10 @@ class PostgresRoutes:
         self._dsn = dsn
 
     async def load(self) -> list[Route]:
-        """Every enabled route whose integration is enabled, by tenant and priority."""
+        """Every route, by tenant and priority."""
         with unavailable():
             rows = await self._pool.fetch(_LOAD)
-        return [route_of(row) for row in rows]
+        return [msgspec.structs.replace(route_of(row), integration_enabled=row[-1]) for row in rows]
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields at once, and whenever a route or an integration may have changed."""
@@ -62,4 +63,6 @@ def route_of(row: asyncpg.Record) -> Route:
         deliver_on=frozenset(row[9]),
         priority=row[10],
         enabled=row[11],
+        fallback_integration_id=row[12],
+        fallback_after_s=row[13],
     )

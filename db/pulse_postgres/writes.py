@@ -62,10 +62,10 @@ _STEPS = f"""
 
 _DELIVERIES = f"""
     INSERT INTO deliveries (tenant_id, delivery_id, integration_id, alert_id, route_id, event, cause, notification,
-                            due_at)
-    SELECT t, id, i, a, r, e, c, n::jsonb, {at("due")}
+                            due_at, caused_by)
+    SELECT t, id, i, a, r, e, c, n::jsonb, {at("due")}, b
     FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-                $9::bigint[]) AS x (t, id, i, a, r, e, c, n, due)
+                $9::bigint[], $10::uuid[]) AS x (t, id, i, a, r, e, c, n, due, b)
     ON CONFLICT DO NOTHING
 """
 
@@ -220,6 +220,7 @@ async def write_deliveries(connection: Connection, deliveries: Sequence[Delivery
         [delivery.cause for delivery in wanted],
         [_json(delivery.notification) for delivery in wanted],
         [delivery.due_us for delivery in wanted],
+        [delivery.caused_by for delivery in wanted],
     )
 
 

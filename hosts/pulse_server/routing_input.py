@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from pulse_core.records import Route
 
@@ -29,9 +27,3 @@ def route_of(wanted: RouteBody) -> Route:
         priority=wanted.priority,
         enabled=wanted.enabled,
     )
-
-
-def route_item(route: Route) -> dict[str, Any]:
-    """A route as people see it: sets in a fixed order."""
-    fields = msgspec.structs.asdict(route)
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in fields.items()}

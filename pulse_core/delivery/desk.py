@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pulse_core.delivery.channels import Channels, Line
-    from pulse_core.delivery.schedule import Schedule
     from pulse_core.outbox import Attempt, ClaimedDelivery, ClaimRoom
     from pulse_core.ports import Clock
+    from pulse_core.schedule import Schedule
 
 log = structlog.get_logger("pulse.delivery")
 

@@ -11,8 +11,8 @@ from pulse_core.outbox import Attempt, AttemptOutcome
 from pulse_core.records import DeliveryStatus
 
 if TYPE_CHECKING:
-    from pulse_core.delivery.schedule import Schedule
     from pulse_core.outbox import ClaimedDelivery
+    from pulse_core.schedule import Schedule
 
 LONGEST_TEXT_BYTES = 1024
 _LONGEST_READ = 64 * 1024

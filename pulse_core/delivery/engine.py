@@ -25,8 +25,8 @@ from pulse_core.delivery.backoff import Backoff
 from pulse_core.delivery.claimer import Claimer
 from pulse_core.delivery.desk import Desk
 from pulse_core.delivery.recorder import Recorder
-from pulse_core.delivery.schedule import CONTRACT, Schedule
 from pulse_core.errors import StoreUnavailable
+from pulse_core.schedule import CONTRACT, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

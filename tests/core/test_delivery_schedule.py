@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse_core.delivery.schedule import CONTRACT, Schedule
+from pulse_core.schedule import CONTRACT, Schedule
 
 S = 1_000_000
 HOUR_S = 3600

@@ -112,7 +112,7 @@ async def test_open_goes_first_while_closed_is_not_due(outbox: Outbox) -> None:
 
 async def test_what_was_asked_for_on_top_is_never_cancelled(outbox: Outbox) -> None:
     integration, alert = await outbox.integrate(), uuid.uuid4()
-    replayed = await promise(outbox, integration, alert_id=alert, cause="replay")
+    replayed = await promise(outbox, integration, alert_id=alert, cause="repeat")
     closing = await promise(outbox, integration, event="CLOSED", alert_id=alert)
     assert ids(await claim(outbox)) == {replayed.delivery_id}
     assert (await outbox.state(closing)).status == "PENDING"

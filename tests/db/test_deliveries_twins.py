@@ -44,7 +44,7 @@ class Twins:
 
     async def insert(self) -> None:
         integration = self.dice.choice(self.integrations)
-        cause = self.dice.choice(["alert", "alert", "alert", "replay", "test"])
+        cause = self.dice.choice(["alert", "alert", "alert", "repeat", "test"])
         alert = None if cause == "test" else self.dice.choice(self.alerts)
         if alert is not None and integration.tenant_id == "tenant-b":
             alert = uuid.uuid5(alert, "of tenant-b")

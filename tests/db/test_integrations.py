@@ -141,11 +141,13 @@ async def test_a_route_keeps_all_its_fields(integrations: Integrations) -> None:
         deliver_on=frozenset({"CLOSED", "OPEN"}),
         priority=-3,
         enabled=False,
+        fallback_integration_id=other,
+        fallback_after_s=120,
     )
     await integrations.create_route(route, actor=ME)
     assert await integrations.get_route("tenant-a", route.route_id) == route
     (item,) = (await integrations.route_page("tenant-a")).items
-    assert item == msgspec.structs.asdict(route) | {
+    assert item | {"integration_enabled": True} == msgspec.structs.asdict(route) | {
         "alert_types": ["NO_HEARTBEAT"],
         "severities": [4, 5],
         "site_ids": ["site-1", "site-2"],

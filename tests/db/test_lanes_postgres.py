@@ -87,7 +87,15 @@ async def test_a_step_of_an_alert_carries_what_it_causes(lane: PostgresLane, dat
     assert row == [(4, 0.5, "silent for 30 s", {"threshold_s": 30}, "NO_HEARTBEAT/dev-1", "site-1")]
     ((event, decisions),) = judged(database, "SELECT event, decisions FROM alert_changes")
     assert event == "OPEN"
-    assert decisions == [{"route_id": "00000000-0000-0000-0000-000000000001", "matched": True, "failed": None}]
+    assert decisions == [
+        {
+            "route_id": "00000000-0000-0000-0000-000000000001",
+            "matched": True,
+            "failed": None,
+            "integration_id": None,
+            "name": "",
+        }
+    ]
     ((cause, status, payload),) = judged(database, "SELECT cause, status, notification FROM deliveries")
     assert (cause, status) == ("alert", "PENDING")
     assert payload == msgspec.to_builtins(told.notification)

@@ -162,7 +162,7 @@ def insert_route(database: Database, **fields: Any) -> uuid.UUID:
     return route_id
 
 
-async def test_routes_that_can_fire_are_loaded(pool: asyncpg.Pool[Any], database: Database) -> None:
+async def test_every_route_is_loaded_with_whether_it_can_fire(pool: asyncpg.Pool[Any], database: Database) -> None:
     register(database, "tenant-a/dev-1")
     routes = PostgresRoutes(pool, database.dsn("pulse_pipeline"))
     on, off = integrate(database), integrate(database)
@@ -179,16 +179,24 @@ async def test_routes_that_can_fire_are_loaded(pool: asyncpg.Pool[Any], database
         device_prefixes=("pump-", "fan-"),
         deliver_on=frozenset({"OPEN", "CLOSED"}),
         priority=7,
+        fallback_integration_id=off,
+        fallback_after_s=60,
     )
     listed = {
         name: list(value) if isinstance(value, (frozenset, tuple)) else value
         for name, value in msgspec.structs.asdict(full).items()
+        if name != "integration_enabled"
     }
     insert_route(database, **listed)
     plain = insert_route(database, **a_route(on))
-    insert_route(database, **a_route(on, enabled=False))
-    insert_route(database, **a_route(off))
-    assert await routes.load() == [full, Route("tenant-a", plain, on)]
+    disabled = insert_route(database, **a_route(on, enabled=False, priority=200))
+    aimless = insert_route(database, **a_route(off, priority=300))
+    assert await routes.load() == [
+        full,
+        Route("tenant-a", plain, on),
+        Route("tenant-a", disabled, on, priority=200, enabled=False),
+        Route("tenant-a", aimless, off, priority=300, integration_enabled=False),
+    ]
 
 
 async def test_changed_routes_and_integrations_are_noticed(pool: asyncpg.Pool[Any], database: Database) -> None:

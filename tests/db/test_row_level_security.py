@@ -22,8 +22,12 @@ OURS, THEIRS = TENANTS
 TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
+    "breakers", "api_tokens",
 }  # fmt: skip
-WITHOUT_TENANT = {"settings", "lane_partitions", "_yoyo_log", "_yoyo_migrations", "_yoyo_version"}
+WITHOUT_TENANT = {
+    "settings", "lane_partitions", "readings_accepted", "readings_expired",
+    "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
+}  # fmt: skip
 NOT_FOR_CUSTOMERS = {"activation_codes"}
 DEFINERS = {"ensure_telemetry_day", "drop_telemetry_before"}
 

@@ -29,6 +29,9 @@ INSERT INTO deliveries (tenant_id, delivery_id, integration_id, event, cause, no
     VALUES (%(t)s, %(id)s, %(id)s, 'OPEN', 'test', '{}', now());
 INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome)
     VALUES (%(t)s, %(id)s, 1, now(), 1, 'DELIVERED');
+INSERT INTO breakers (tenant_id, integration_id, opened_at, probe_at, failures) VALUES (%(t)s, %(id)s, now(), now(), 5);
+INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by, expires_at)
+    VALUES (%(t)s, %(id)s, 'n', 'customer_viewer', %(hash)s, 'test', now());
 """
 _FOR_NOBODY_TOO = """
 INSERT INTO quarantine_counts VALUES (%(t)s, now(), 'BAD_TOPIC_FORMAT', 0, 1);

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 from quart import Blueprint, Response
 
+from pulse_postgres.integration_pages import shown_route
 from pulse_server.configured import UnknownChannel, channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, TenantPage
 from pulse_server.problems import field_errors
-from pulse_server.routing_input import route_item, route_of
+from pulse_server.routing_input import route_of
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.replies import reply
@@ -54,7 +55,7 @@ async def create_route() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted = await body_as(RouteBody)
     made = await services().integrations.create_route(route_of(wanted), actor=ADMIN)
-    return reply(route_item(made), 201)
+    return reply(shown_route(made), 201)
 
 
 def _sealed(wanted: IntegrationBody) -> tuple[dict[str, Any], bytes | None]:
