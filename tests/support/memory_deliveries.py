@@ -72,11 +72,17 @@ class MemoryDeliveries:
         self.claims = 0
         self.clock_us = 0
         self._listeners: set[asyncio.Event] = set()
+        self._edited: list[tuple[str, uuid.UUID]] = []
 
     def add(self, delivery: Delivery, notification_json: str | None = None) -> None:
         """What the pipeline does."""
         text = notification_json or msgspec.json.encode(delivery.notification).decode()
         self.rows[delivery.delivery_id] = Row(delivery, text, delivery.due_us)
+        self._notify()
+
+    def edited(self, integration: StoredIntegration) -> None:
+        """What editing an integration tells the engine (one listener only)."""
+        self._edited.append((integration.tenant_id, integration.integration_id))
         self._notify()
 
     async def claim(
@@ -199,6 +205,9 @@ class MemoryDeliveries:
                 event.clear()
                 if self.down:
                     raise StoreUnavailable("switched off")
+                for edited in self._edited:
+                    yield edited
+                self._edited.clear()
                 yield None
         finally:
             self._listeners.discard(event)
