@@ -11,7 +11,7 @@ import msgspec
 from pulse_core.errors import Conflict, NotFound, TooMany
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.delivery_record import _let_next_go as let_next_go
+from pulse_postgres.delivery_record import cancel, let_next_go
 from pulse_postgres.paging import Where
 
 if TYPE_CHECKING:
@@ -63,12 +63,10 @@ _REPLAYABLE = f"""
         AND r.cause = 'replay')
 """
 
-_CANCEL = """
-    UPDATE deliveries SET status = 'CANCELLED', finished_at = clock_timestamp(), last_error = $3
-    WHERE tenant_id = $1 AND delivery_id = $2 AND status IN ('PENDING', 'RETRYING')
-    RETURNING tenant_id, alert_id, integration_id, event, status
+_LOCK = """
+    SELECT tenant_id, delivery_id, alert_id, integration_id, event, status FROM deliveries
+    WHERE tenant_id = $1 AND delivery_id = $2 FOR UPDATE
 """
-_STATUS = "SELECT status FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2"
 
 _TESTED = f"""
     SELECT created_at + interval '1 minute' - clock_timestamp() AS wait FROM deliveries
@@ -139,12 +137,13 @@ class DeliveryRequests:
         :raises Conflict: it is finished, or being attempted just now.
         """
         async with acting(self._pool) as connection:
-            changed = await connection.fetch(_CANCEL, tenant_id, delivery_id, f"cancelled by {actor}")
-            if not changed:
-                status = _found(await connection.fetchrow(_STATUS, tenant_id, delivery_id))["status"]
-                under_way = "an attempt is under way: its outcome decides"
-                raise Conflict(under_way if status == "SENDING" else f"it is {status} already")
-            await let_next_go(connection, changed, time.time_ns() // 1000)
+            row, now_us = _found(await connection.fetchrow(_LOCK, tenant_id, delivery_id)), time.time_ns() // 1000
+            if row["status"] == "SENDING":
+                raise Conflict("an attempt is under way: its outcome decides")
+            if row["status"] not in {"PENDING", "RETRYING"}:
+                raise Conflict(f"it is {row['status']} already")
+            await cancel(connection, [row], [f"cancelled by {actor}"], now_us)
+            await let_next_go(connection, [row], now_us)
             await _note(connection, actor, "delivery.cancel", tenant_id, delivery_id)
 
     async def test(
