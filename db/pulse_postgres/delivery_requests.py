@@ -137,7 +137,8 @@ class DeliveryRequests:
         :raises Conflict: it is finished, or being attempted just now.
         """
         async with acting(self._pool) as connection:
-            row, now_us = _found(await connection.fetchrow(_LOCK, tenant_id, delivery_id)), time.time_ns() // 1000
+            row = dict(_found(await connection.fetchrow(_LOCK, tenant_id, delivery_id)))
+            now_us = time.time_ns() // 1000
             if row["status"] == "SENDING":
                 raise Conflict("an attempt is under way: its outcome decides")
             if row["status"] not in {"PENDING", "RETRYING"}:
