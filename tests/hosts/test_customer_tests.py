@@ -15,8 +15,8 @@ from pulse_core.plugins import load_plugins
 from pulse_core.secrets import SecretBox
 from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_postgres.pool import open_pool
+from pulse_server import trial
 from pulse_server.services import Lender
-from pulse_server.web.customer import trials
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.delivering import running
@@ -97,7 +97,7 @@ async def test_a_test_that_fails_is_over_after_one_attempt(admin: Admin, databas
 
 
 async def test_while_nobody_delivers_the_answer_is_202(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "WAIT_S", 0.0)
+    monkeypatch.setattr(trial, "WAIT_S", 0.0)
     customer = await admin.customer()
     status, body, _ = await customer.post(f"/integrations/{await hook(customer, 'https://example.com/')}/test")
     assert (status, body["status"], body["attempts"]) == (202, "PENDING", [])
@@ -107,7 +107,7 @@ async def test_while_nobody_delivers_the_answer_is_202(admin: Admin, monkeypatch
 async def test_five_a_minute_whoever_asks_and_wherever(
     admin: Admin, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "WAIT_S", 0.0)
+    monkeypatch.setattr(trial, "WAIT_S", 0.0)
     await admin.tenant("tenant-b")
     customer, colleague, other = await admin.customer(), await admin.customer(), await admin.customer("tenant-b")
     first, second = [await hook(customer, "https://example.com/") for _ in range(2)]
