@@ -70,7 +70,7 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
     if wanted.config is not None:
         stored = await mine.integrations.stored(mine.tenant_id, integration_id)
         with _checked():
-            parts = resealed(_channel(found["type"]), services().box, stored, wanted.config)
+            parts = resealed(channel_of(services().plugins, found["type"]), services().box, stored, wanted.config)
         changes["config"], changes["secrets"] = parts
     if "retry" in wanted.model_fields_set:
         changes["retry"] = schedule(wanted.retry)
