@@ -147,6 +147,11 @@ class Config(BaseSettings):
         return tuple(sources)
 
     @property
+    def allows_plain_http(self) -> bool:
+        """Whether channels may call ``http:`` URLs, and customers write them down."""
+        return self.mode == "dev"
+
+    @property
     def effective_admin_key(self) -> str | None:
         """The admin key in force; dev mode has the well-known one."""
         if self.admin_key is not None:

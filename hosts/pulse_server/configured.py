@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pulse_core.errors import PermanentFailure, PluginError
 from pulse_core.masking import masked, split_secrets
+from pulse_core.urls import NO_PLAIN_HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,15 +31,19 @@ def channel_of(plugins: Plugins, type_: str) -> type[Channel[Any]]:
 
 
 def sealed(
-    channel: type[Channel[Any]], box: SecretBox, config: Mapping[str, Any]
+    channel: type[Channel[Any]], box: SecretBox, config: Mapping[str, Any], *, allow_plain_http: bool
 ) -> tuple[dict[str, Any], bytes | None]:
     """The two parts in which a configuration is stored: what may be shown, and the encrypted rest.
 
+    :param allow_plain_http: ``Config.allows_plain_http``, the HTTP client's rule; without it, a channel's ``WebUrl`` or
+        ``SecretUrl`` that says http is a wrong field, rather than deliveries that fail.
     :raises pydantic.ValidationError: the configuration does not fit the channel's model.
     :raises PluginError: the plugin's own code failed over it.
     """
     try:
-        model = channel.integration_type.model_validate(dict(config))
+        model = channel.integration_type.model_validate(
+            dict(config), context=None if allow_plain_http else NO_PLAIN_HTTP
+        )
     except ValidationError:
         raise
     except Exception as error:

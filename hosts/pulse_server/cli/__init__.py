@@ -18,6 +18,7 @@ _COMMANDS = {
     "devices": "Devices: register, activate, revoke.",
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
+    "webhooks": "Webhooks: check what a receiver got.",
     "docs": "Write the reference pages that are made from code.",
 }
 """Each stands in a module of its own name, imported only when it is called."""

@@ -56,7 +56,9 @@ def add(
     fields = _typed(schema, given) | _asked(schema, given)
     wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
     try:
-        public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
+        public, secrets = sealed(
+            channel, SecretBox(secret_key(config)), wanted.config, allow_plain_http=config.allows_plain_http
+        )
     except ValidationError as error:
         raise click.UsageError(complaints(field_errors(error))) from error
     made = on_database(
