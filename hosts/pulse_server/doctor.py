@@ -16,7 +16,7 @@ from pulse_postgres.probe import server_time_s
 from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded, known_url
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_key, secret_keys
 from pulse_server.serving import is_free
 
 if TYPE_CHECKING:
@@ -71,9 +71,12 @@ def _secret_key(config: Config) -> Finding:
     if config.secret_key is None and not path.exists():
         return Finding("secret_key", "ok", f"will be made in {path} at the first start; back it up")
     try:
-        secret_key(config)
+        _, *previous = secret_keys(config)
     except ConfigError as error:
         return Finding("secret_key", "failed", str(error), "see docs/reference/configuration.md")
+    if previous:
+        text = f"{len(previous)} previous besides the current one: it is being replaced"
+        return Finding("secret_key", "note", text, "see `pulse secrets --help`")
     return Finding("secret_key", "ok", "configured" if config.secret_key else f"in {path}; back it up")
 
 

@@ -11,6 +11,7 @@ from playwright.async_api import async_playwright
 
 from pulse_core.config import Listen, load_config
 from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
 from pulse_postgres.pool import open_pool
 from pulse_server.activation import ActivationApp
 from pulse_server.health import Health
@@ -74,7 +75,7 @@ async def test_the_page_is_for_this_machine_alone(
 @asynccontextmanager
 async def live(database: Database, data_dir: Path) -> AsyncIterator[str]:
     config = load_config(None, mode="dev", demo=True, data_dir=data_dir)
-    services = Services(config, database.secret_key, load_plugins(config))
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     admin = await open_pool(database.dsn("pulse_admin"), name="test", max_size=3)
     operator = await open_pool(database.dsn("pulse_operator"), name="test", max_size=6)
     await services.open(admin, operator)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulse_core.config import load_config
 from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
 from pulse_postgres.pool import open_pool
 from pulse_server.web import create_app
 from pulse_server.web.services import Services
@@ -60,7 +61,7 @@ class Admin:
 async def admin_api(database: Database, data_dir: Path, **overrides: Any) -> AsyncIterator[Admin]:
     """The application, opened on ``database``."""
     config = load_config(None, **{"mode": "dev", "data_dir": data_dir, "admin_key": KEY, **overrides})
-    services = Services(config, database.secret_key, load_plugins(config))
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     admin = await open_pool(database.dsn("pulse_admin"), name="test", max_size=3)
     operator = await open_pool(database.dsn("pulse_operator"), name="test", max_size=3)
     await services.open(admin, operator)

@@ -18,6 +18,7 @@ _COMMANDS = {
     "devices": "Devices: register, activate, revoke.",
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
+    "secrets": "Secrets: replace the key that the stored ones are encrypted with.",
     "webhooks": "Webhooks: check what a receiver got.",
     "docs": "Write the reference pages that are made from code.",
 }

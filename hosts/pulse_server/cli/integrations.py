@@ -19,7 +19,7 @@ from pulse_server.cli.work import actor, checked, complaints, everything, on_dat
 from pulse_server.configured import channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody
 from pulse_server.problems import field_errors
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import demand_in_use, secret_keys
 
 
 @click.group()
@@ -55,10 +55,10 @@ def add(
     schema = channel_schema(channel)
     fields = _typed(schema, given) | _asked(schema, given)
     wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
+    keys = secret_keys(config)
+    demand_in_use(config, keys[0])
     try:
-        public, secrets = sealed(
-            channel, SecretBox(secret_key(config)), wanted.config, allow_plain_http=config.allows_plain_http
-        )
+        public, secrets = sealed(channel, SecretBox(*keys), wanted.config, allow_plain_http=config.allows_plain_http)
     except ValidationError as error:
         raise click.UsageError(complaints(field_errors(error))) from error
     made = on_database(

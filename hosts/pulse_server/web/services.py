@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
-from pulse_core.secrets import SecretBox
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
@@ -18,15 +17,16 @@ if TYPE_CHECKING:
     from pulse_core.api import TelemetryStore
     from pulse_core.config import Config
     from pulse_core.plugin_set import Plugins
+    from pulse_core.secrets import SecretBox
 
 
 class Services:
     """Closed at first: whoever asks a store of it then gets StoreUnavailable."""
 
-    def __init__(self, config: Config, secret_key: str, plugins: Plugins) -> None:
+    def __init__(self, config: Config, box: SecretBox, plugins: Plugins) -> None:
         self.config = config
         self.plugins = plugins
-        self.box = SecretBox(secret_key)
+        self.box = box
         self._stores: tuple[Provisioning, Integrations, Overview, TelemetryStore] | None = None
 
     async def open(self, admin: asyncpg.Pool[Any], operator: asyncpg.Pool[Any]) -> None:
