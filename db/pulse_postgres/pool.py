@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import SchemaError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -68,12 +68,25 @@ def unavailable() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def login_refused() -> Iterator[None]:
+    """Say what to do when the database does not know a login role, or not by this password."""
+    try:
+        yield
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise SchemaError(
+            "the database knows no such login role, or another password for it: "
+            "run `pulse migrate` with this secret_key"
+        ) from error
+
+
 async def open_pool(dsn: str, *, name: str, max_size: int = 10) -> asyncpg.Pool:
     """Open a pool of at most ``max_size`` connections. ``name`` shows in ``pg_stat_activity``.
 
     :raises StoreUnavailable: the database does not answer.
+    :raises SchemaError: it knows no such login role, or another password for it.
     """
-    with unavailable():
+    with unavailable(), login_refused():
         return await asyncpg.create_pool(
             dsn,
             min_size=1,

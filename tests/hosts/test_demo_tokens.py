@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def test_the_tokens_of_the_run_before_end(database: Database) -> None:
     runs = []
     for _ in range(2):
-        async with Registry(database.url, database.secret_key) as registry:
+        async with Registry(database.url, [database.secret_key]) as registry:
             await registry.tenants()
             customer = await registry.api_token(Role.CUSTOMER_ADMIN, "tenant-a")
             runs.append((customer, await registry.api_token(Role.OPERATOR)))
