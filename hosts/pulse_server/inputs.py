@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from pulse_core.principal import Role
 from pulse_core.records import DeviceStatus, Severity
 
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
@@ -69,6 +70,24 @@ class ActivateBody(_Body):
     """What a device shows once, to get its token."""
 
     code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class TokenBody(_Body):
+    """A new API token."""
+
+    name: Text = Field(min_length=1)
+    """What for: the audit log names it."""
+    role: Role
+    tenant_id: TenantId | None = None
+    """Whose: for customers' roles alone."""
+    days: int = Field(90, ge=1, le=3650)
+    """It expires after so many."""
+
+    @model_validator(mode="after")
+    def _of_a_tenant(self) -> Self:
+        if self.role.of_a_tenant != (self.tenant_id is not None):
+            raise ValueError("a customer's role needs a tenant, an operator's has none")
+        return self
 
 
 class IntegrationBody(_Body):

@@ -58,6 +58,7 @@ def test_help_names_every_command_and_every_command_has_help(nowhere: Callable[.
         "devices",
         "integrations",
         "routes",
+        "tokens",
         "docs",
     ):
         assert f"\n  {command} " in listed

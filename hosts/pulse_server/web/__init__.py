@@ -8,7 +8,7 @@ from quart import Quart
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, errors, home, requests
+from pulse_server.web import admin, errors, home, operator, requests
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def create_app(services: Services) -> Quart:
     requests.install(app)
     errors.install(app)
     app.register_blueprint(admin.blueprint)
+    app.register_blueprint(operator.blueprint)
     app.register_blueprint(home.blueprint)
     if services.config.demo:
         app.register_blueprint(live)
