@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Statement(Struct, frozen=True):
     def balanced(self) -> bool:
         """Everything is where it must be."""
         return not any(line.difference for line in self.lines)
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON: ids and times as text."""
+        shown: dict[str, Any] = {"at": self.at, "balanced": self.balanced, "lines": self.lines, "days": self.days}
+        plain: dict[str, Any] = msgspec.to_builtins(shown)
+        return plain
 
 
 class Rounds:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
     "tokens": "API tokens: how programs prove who they are.",
+    "ledger": "Check that nothing is lost, from the tables alone.",
     "docs": "Write the reference pages that are made from code.",
 }
 """Each stands in a module of its own name, imported only when it is called."""
