@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pulse_core.clock import SystemClock
-from pulse_core.delivery import Channels, DeliveryEngine
+from pulse_core.delivery import CONTRACT, Channels, DeliveryEngine
 from pulse_core.outbound import HttpClient, Outbound
 from pulse_core.outbound.names import Resolver
 from pulse_core.secrets import split_secrets
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from pulse_core.api import Channel
     from pulse_core.outbound.names import LookUp
     from pulse_core.outbox import StoredIntegration
-    from pulse_core.ports import Clock
     from pulse_core.records import Delivery
+    from pulse_core.schedule import Schedule
     from support.database import Database
 
 DELIVERED, RETRYING, DEAD = "DELIVERED", "RETRYING", "DEAD"
@@ -118,11 +118,17 @@ class Bench:
         """Store an integration whose receiver is well."""
         return await self.integrate("webhook", webhook(self.friend.url))
 
-    def engine(self, timeout_s: float = AMPLE_S, clock: Clock | None = None) -> DeliveryEngine:
+    def engine(self, timeout_s: float = AMPLE_S, schedule: Schedule = CONTRACT) -> DeliveryEngine:
         """An engine with lines of its own, without jitter."""
         lines = Channels(_CHANNELS, lambda channel: channel.config_type(), BOX, lambda _: self.services)
-        settings = config(attempt_timeout_s=timeout_s)
-        return DeliveryEngine(self.outbox.store, lines, settings, clock=clock or SystemClock(), random=lambda: NOON)
+        return DeliveryEngine(
+            self.outbox.store,
+            lines,
+            config(attempt_timeout_s=timeout_s),
+            clock=SystemClock(),
+            schedule=schedule,
+            random=lambda: NOON,
+        )
 
     async def meet(self, fault: Fault, kind: str, peer: Peer) -> None:
         """Send one delivery to the peer, and one to somebody else at the same time; judge what became of both."""
