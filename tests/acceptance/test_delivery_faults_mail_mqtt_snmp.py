@@ -88,14 +88,13 @@ MQTT = [
     Fault("an expired certificate", mqtt_over_tls("broker.example", -2), RETRYING, f"{NO_CERT} cert", heard=False),
 ]
 
-TRAP = {"notification": "trap"}
 NOBODY = "no answer within 1 s: nobody is there, or the"
 SNMP = [
     Fault("refused", gone(snmp_fields, socket.SOCK_DGRAM), RETRYING, "nobody listens there", heard=False),
     Fault("trap refused", gone(trap_fields, socket.SOCK_DGRAM), RETRYING, "nobody listens there", heard=False),
     Fault("silent", mute(), RETRYING, f"{NOBODY} community is wrong", slow=True),
     Fault("silent, version 3", mute(secure_fields), RETRYING, NOBODY, heard=False, slow=True),
-    Fault("silent to a trap", mute(**TRAP), DELIVERED, "a trap has no receipt"),
+    Fault("silent to a trap", mute(trap_fields), DELIVERED, "a trap has no receipt"),
     Fault("another community", snmp(community="an0ther"), RETRYING, f"{NOBODY} community", heard=False, slow=True),
     Fault("genErr", snmp("temporary"), RETRYING, "genErr (5)"),
     Fault("authorizationError", snmp("permanent"), DEAD, "authorizationError (16)"),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pulse_core.api import Channel
     from pulse_core.outbound.names import LookUp
     from pulse_core.outbox import StoredIntegration
+    from pulse_core.ports import Clock
     from pulse_core.records import Delivery
     from pulse_core.schedule import Schedule
     from support.database import Database
@@ -118,14 +119,16 @@ class Bench:
         """Store an integration whose receiver is well."""
         return await self.integrate("webhook", webhook(self.friend.url))
 
-    def engine(self, timeout_s: float = AMPLE_S, schedule: Schedule = CONTRACT) -> DeliveryEngine:
+    def engine(
+        self, timeout_s: float = AMPLE_S, *, schedule: Schedule = CONTRACT, clock: Clock | None = None
+    ) -> DeliveryEngine:
         """An engine with lines of its own, without jitter."""
         lines = Channels(_CHANNELS, lambda channel: channel.config_type(), BOX, lambda _: self.services)
         return DeliveryEngine(
             self.outbox.store,
             lines,
             config(attempt_timeout_s=timeout_s),
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             schedule=schedule,
             random=lambda: NOON,
         )
