@@ -76,10 +76,16 @@ async def settled(product: Product, deliveries: list[Delivery], within_s: float)
     return found
 
 
-@pytest.mark.parametrize("how", ["gone", "frozen"])
-async def test_the_database_is_away_for_a_minute(product: Product, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "back_within_s"),
+    [("gone", 30.0), ("frozen", OUTAGE_S + 30.0)],  # frozen: see test_delivery_frozen, 30 s will do when that is fixed
+)
+async def test_the_database_is_away_for_a_minute(product: Product, how: str, back_within_s: float) -> None:
     async def think(_: Arrival) -> None:
         await asyncio.sleep(ANSWER_S)
+
+    def arrived() -> int:
+        return len(server.arrivals) + len(other.arrivals)
 
     worker = product.process("deliver").pid
     async with slow_server(think) as server, slow_server(think) as other:
@@ -88,15 +94,15 @@ async def test_the_database_is_away_for_a_minute(product: Product, how: str) -> 
             integrations = [await integrate(outbox, f"tenant-{number}", url) for number, url in enumerate(urls)]
             deliveries = [make(each, due_us=now_us()) for each in integrations for _ in range(EACH)]
             await outbox.insert(deliveries)
-        await until(lambda: len(server.arrivals) + len(other.arrivals) > 100, what="the first ones", every_s=0.01)
+        await until(lambda: arrived() > 100, what="the first ones", every_s=0.01)
         with without_database(product, how):
-            before = len(server.arrivals) + len(other.arrivals)
+            before = arrived()
             await asyncio.sleep(OUTAGE_S)
-            meanwhile = len(server.arrivals) + len(other.arrivals)
+            meanwhile = arrived()
+        await until(lambda: arrived() > meanwhile, within_s=back_within_s, what="the first one afterwards")
         assert meanwhile < len(deliveries), "nothing was left for afterwards"
         assert meanwhile - before < 300, "what was claimed goes out, and nothing else"
         assert await settled(product, deliveries, within_s=90) == {"DELIVERED": len(deliveries)}
-    __import__("pathlib").Path(f"/tmp/outage-{how}.log").write_text(product.log())
     sent = Counter(each.delivery_id for each in (*server.arrivals, *other.arrivals))
     assert set(sent) == {str(each.delivery_id) for each in deliveries}, "something was lost"
     assert product.process("deliver").pid == worker, "the worker lived all the time"

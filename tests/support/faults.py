@@ -53,6 +53,8 @@ URL_SECRETS = ("p4th-s3cret", "qu3ry-s3cret")
 QUICK_S, AMPLE_S = 2.0, 30.0
 """How long an attempt may take: where the fault is that nothing comes, and where the machine may be busy."""
 
+_GRACE_S = 3.0
+"""For a cancelled attempt to end."""
 _MOST_MEMORY_BYTES = 16 * 1024 * 1024
 _CHANNELS: dict[str, type[Channel[Any]]] = {
     each.name: each for each in (WebhookChannel, EmailChannel, SnmpChannel, MqttChannel)
@@ -177,6 +179,7 @@ class Bench:
         assert (attempt.detail == "") == (fault.status == DELIVERED)
         assert (state.last_error or "") == attempt.detail
         assert max(len(attempt.detail), len(attempt.receipt)) <= 1024
+        assert not fault.slow or attempt.duration_ms / 1000 < QUICK_S + _GRACE_S
         if fault.status == RETRYING:
             wait_us = state.due_us - attempt.started_us - attempt.duration_ms * 1000
             assert wait_us / S == pytest.approx(fault.wait_s, abs=2)
