@@ -56,6 +56,11 @@ def join_secrets(model_type: type[ModelT], public: Mapping[str, Any], secret: Ma
     return model
 
 
+def still_masked(public: Mapping[str, Any], secret: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the secrets whose place in an edited configuration still reads ``********``: they are to be kept."""
+    return {pointer: value for pointer, value in secret.items() if _at(public, pointer) == MASK}
+
+
 def masked(model_type: type[BaseModel] | None, public: Mapping[str, Any]) -> dict[str, Any]:
     """Return the public part as people may see it.
 
@@ -102,8 +107,22 @@ def _secrets(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _secrets(item, (*path, str(index)))
 
 
+def _at(whole: Any, pointer: str) -> Any:
+    """What stands at ``pointer``; None when there is no such place."""
+    for step in _steps(pointer):
+        try:
+            whole = whole[int(step)] if isinstance(whole, list) else whole[step]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return whole
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def _put(whole: dict[str, Any], pointer: str, value: Any) -> None:
-    *steps, last = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    *steps, last = _steps(pointer)
     place: Any = whole
     try:
         for step in steps:

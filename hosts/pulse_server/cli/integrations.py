@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,14 +12,19 @@ from pydantic import ValidationError
 
 from pulse_core.plugins import channel_schema, load_plugins
 from pulse_core.secrets import SecretBox
+from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
 from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
 from pulse_server.cli.work import actor, checked, complaints, everything, on_database
 from pulse_server.configured import channel_of, sealed, shown
-from pulse_server.inputs import IntegrationBody
+from pulse_server.inputs import IntegrationBody, schedule
 from pulse_server.problems import field_errors
 from pulse_server.secret_key import secret_key
+from pulse_server.trial import tried
+
+if TYPE_CHECKING:
+    import uuid
 
 
 @click.group()
@@ -33,6 +38,9 @@ def integrations() -> None:
 @click.option("--name", help="For people; the type if not given.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A field; JSON where it is not text.")
 @click.option("--set-env", "from_env", multiple=True, metavar="KEY=VARIABLE", help="A field from the environment.")
+@click.option(
+    "--retry", metavar="JSON", help='Its own schedule: {"waits_s": [5, 30], "every_s": 600, "give_up_s": 7200}.'
+)
 @click.option("--set-stdin", "from_stdin", metavar="KEY", help="A field from standard input.")
 @pass_session
 def add(
@@ -43,6 +51,7 @@ def add(
     settings: tuple[str, ...],
     from_env: tuple[str, ...],
     from_stdin: str | None,
+    retry: str | None,
 ) -> None:
     """Make an integration of channel TYPE. Required secrets that are not given are asked for, unseen."""
     config = session.config()
@@ -54,7 +63,14 @@ def add(
         given[from_stdin] = sys.stdin.readline().rstrip("\n")
     schema = channel_schema(channel)
     fields = _typed(schema, given) | _asked(schema, given)
-    wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
+    wanted = checked(
+        IntegrationBody,
+        tenant_id=tenant_id,
+        type=type_,
+        name=name or type_,
+        config=fields,
+        retry=retry and _json(retry),
+    )
     try:
         public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
     except ValidationError as error:
@@ -62,10 +78,37 @@ def add(
     made = on_database(
         config,
         lambda pool: Integrations(pool).create(
-            wanted.tenant_id, wanted.type, wanted.name, public, secrets, actor=actor()
+            wanted.tenant_id,
+            wanted.type,
+            wanted.name,
+            public,
+            secrets,
+            retry=schedule(wanted.retry),
+            actor=actor(),
         ),
     )
     out.print(f"made integration {made['integration_id']}; next: pulse routes add --tenant {tenant_id}")
+
+
+@integrations.command("test")
+@click.argument("integration_id", type=click.UUID)
+@click.option("--tenant", "tenant_id", required=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@pass_session
+def try_out(session: Session, integration_id: uuid.UUID, tenant_id: str, as_json: bool) -> None:
+    """Deliver a test and say exactly what happened. The platform must be running."""
+    delivery = on_database(
+        session.config(),
+        lambda pool: tried(TenantPool(pool, tenant_id), tenant_id, integration_id, actor=actor()),
+        "pulse_web",
+    )
+    if as_json:
+        print_json(delivery)
+    else:
+        columns = ("outcome", "duration_ms", "address", "tls", "detail", "receipt")
+        print_table(columns, delivery["attempts"], empty="no attempt yet: is `pulse up` running, or the role deliver?")
+    if delivery["status"] != "DELIVERED":
+        raise click.exceptions.Exit(1)
 
 
 @integrations.command("list")

@@ -11,6 +11,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.secrets import SecretBox
 from pulse_postgres.api_tokens import TokenCheck
 from pulse_postgres.audit import AuditLog
+from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
@@ -96,6 +97,10 @@ class Services:
     def telemetry(self) -> TelemetryStore:
         """Readings."""
         return self._opened().telemetry
+
+    def tenant_pool(self, tenant_id: str) -> TenantPool:
+        """Where the stores of a customer work: nothing of another tenant is there."""
+        return TenantPool(self._opened().pools.web, tenant_id)
 
     def _opened(self) -> _Stores:
         if self._stores is None:

@@ -1,0 +1,28 @@
+"""``…/test``: try an integration, and see exactly what happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response
+
+from pulse_core.errors import NotFound
+from pulse_server.trial import tried
+from pulse_server.web.customer.own import own
+from pulse_server.web.replies import reply
+
+if TYPE_CHECKING:
+    import uuid
+
+blueprint = Blueprint("customer_trials", __name__, url_prefix="/integrations")
+
+
+@blueprint.post("/<uuid:integration_id>/test")
+@blueprint.post("/<channel:type_>/<uuid:integration_id>/test")
+async def run(integration_id: uuid.UUID, type_: str | None = None) -> Response:
+    """Deliver a test at once: 200 with the delivery and its attempt, or 202 while it is not finished."""
+    mine = own()
+    if type_ not in {None, (await mine.integrations.get(mine.tenant_id, integration_id))["type"]}:
+        raise NotFound("there is no such integration")
+    delivery = await tried(mine.pool, mine.tenant_id, integration_id, actor=mine.actor)
+    return reply(delivery, 202 if delivery["next"] else 200)
