@@ -100,10 +100,12 @@ CREATE TABLE api_tokens (
 );
 
 -- Retention, in steps. Whoever holds a day keeps others from writing to it, not from reading it: counting takes seconds,
--- and a lane that looks a reading up must not wait for that.
+-- and a lane that looks a reading up must not wait for that. The advisory lock keeps days from being dropped while the
+-- ledger is checked; no lane ever waits for it.
 CREATE FUNCTION hold_telemetry_day(day date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('drop_telemetry'));
     EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', 'telemetry_' || to_char(day, 'YYYYMMDD'));
 END $$;
 -- Waits 3 s for the lanes at most, rather than have them wait behind it.
