@@ -61,6 +61,7 @@ def test_help_names_every_command_and_every_command_has_help(nowhere: Callable[.
         "tokens",
         "secrets",
         "webhooks",
+        "ledger",
         "docs",
     ):
         assert f"\n  {command} " in listed

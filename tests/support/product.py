@@ -76,16 +76,13 @@ class Product:
 
     def start(self, within_s: float = 60.0) -> float:
         """Start it, wait until every role is ready, and return how long that took (s)."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
-        if self._extra_path is not None:
-            environment["PYTHONPATH"] = str(self._extra_path)
         began = time.monotonic()
         with (self.folder / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pulse_server", "--config", str(self._config), "up"],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment(),
                 start_new_session=True,
             )
         until_sync(self._is_up, within_s=within_s, what="pulse up", every_s=0.02)
@@ -192,6 +189,17 @@ class Product:
             if cursor is None:
                 return
 
+    def ledger(self) -> dict[str, Any]:
+        """What ``pulse ledger --json`` says, however it ends."""
+        command = [sys.executable, "-m", "pulse_server", "--config", str(self._config), "ledger", "--json"]
+        said = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert said.returncode in {0, 1}, said.stderr
+        found: dict[str, Any] = json.loads(said.stdout)
+        assert found["balanced"] is (said.returncode == 0)
+        return found
+
     def shown_seqs(self, devices: Sequence[Device]) -> dict[int, list[int]]:
         """The seq of every reading that the API shows, by the number of the device."""
         return {
@@ -202,6 +210,12 @@ class Product:
     def log(self) -> str:
         """What the product wrote so far."""
         return (self.folder / "up.log").read_text(errors="replace")
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
+        if self._extra_path is not None:
+            environment["PYTHONPATH"] = str(self._extra_path)
+        return environment
 
     def _is_up(self) -> bool:
         assert self._process is not None

@@ -40,7 +40,7 @@ class Registry:
 
     def __init__(self, database_url: str, secret_keys: Sequence[str]) -> None:
         self._database_url = database_url
-        self._secret_key = secret_keys[0]
+        self._secret_keys = secret_keys
         self._box = SecretBox(*secret_keys)
         self._pools = AsyncExitStack()
 
@@ -56,7 +56,7 @@ class Registry:
         await self._pools.aclose()
 
     async def _pool(self, login: str) -> asyncpg.Pool[Any]:
-        dsn = role_dsn(self._database_url, login, self._secret_key)
+        dsn = role_dsn(self._database_url, login, *self._secret_keys)
         pool = await open_pool(dsn, name="demo", max_size=2)
         self._pools.push_async_callback(pool.close)
         return pool

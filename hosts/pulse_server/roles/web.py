@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pulse_postgres.provisioning import Activation
 from pulse_server.activation import ActivationApp
+from pulse_server.bookkeeping import Bookkeeper
 from pulse_server.roles.base import Host, Role
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
@@ -41,6 +42,9 @@ class WebRole(Role):
         self.resources.push_async_callback(services.close)
         activation.store = Activation(pools.auth)
         self.health.add("database", self.answers(pools.operator))
+        bookkeeper = Bookkeeper(services.ledger)
+        self.resources.push_async_callback(bookkeeper.stop)
+        bookkeeper.start()
         self.announce({"http": self._server.url})
 
     async def stop(self) -> None:

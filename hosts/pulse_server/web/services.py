@@ -12,6 +12,7 @@ from pulse_postgres.api_tokens import TokenCheck
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
+from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 
@@ -86,6 +87,11 @@ class Services:
     def overview(self) -> Overview:
         """The read side across tenants."""
         return Overview(self._opened().pools.operator)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books."""
+        return Ledger(self._opened().pools.operator, readings_kept=self.plugins.telemetry_store.transactional)
 
     @property
     def telemetry(self) -> TelemetryStore:

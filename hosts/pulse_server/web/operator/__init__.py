@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, request
 
 from pulse_core.principal import Role
+from pulse_server.web.operator import ledger
 from pulse_server.web.principal import demand_role
 from pulse_server.web.services import services
 
@@ -21,7 +22,7 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
 _QUERY_KEPT = 1000
 
-PARTS: tuple[ModuleType, ...] = ()
+PARTS: tuple[ModuleType, ...] = (ledger,)
 
 
 @blueprint.before_request
