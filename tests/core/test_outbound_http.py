@@ -133,7 +133,7 @@ async def test_at_most_64_kb_are_read(client: HttpClient, head: bytes, endless: 
         answer = await client.get(peer.url)
         assert answer.body == b"x" * MAX_ANSWER_BYTES
         assert answer.truncated
-        assert len(answer.receipt) < 1024
+        assert len(answer.receipt) < 5000
         assert peer.sent_bytes < 8_000_000, "more was read than the buffers of the system hold"
         await client.get(peer.url)
         assert peer.connections == 2, "a connection with the rest of an answer in it was used again"
