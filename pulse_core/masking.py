@@ -39,16 +39,19 @@ def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
     return public, secrets
 
 
-def join_secrets(model_type: type[ModelT], public: Mapping[str, Any], secret: Mapping[str, Any]) -> ModelT:
+def join_secrets(
+    model_type: type[ModelT], public: Mapping[str, Any], secret: Mapping[str, Any], *, context: Any = None
+) -> ModelT:
     """Put a configuration together again.
 
+    :param context: for the model's validators.
     :raises SecretUnreadable: a mask has no secret, or a secret no place.
     :raises pydantic.ValidationError: the stored configuration does not fit ``model_type`` (any more).
     """
     whole = copy.deepcopy(dict(public))
     for pointer, value in secret.items():
         _put(whole, pointer, value)
-    model = model_type.model_validate(whole)
+    model = model_type.model_validate(whole, context=context)
     for path, value in _secrets(model, ()):
         pointer = "".join(f"/{_escaped(step)}" for step in path)
         if value == MASK and pointer not in secret:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import SchemaError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -68,20 +68,45 @@ def unavailable() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def login_refused() -> Iterator[None]:
+    """Say what to do when the database does not know a login role, or not by this password."""
+    try:
+        yield
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise SchemaError(
+            "the database knows no such login role, or another password for it: "
+            "run `pulse migrate` with this secret_key"
+        ) from error
+
+
+async def connect(dsn: str, **options: Any) -> asyncpg.Connection[Any]:
+    """Connect as :func:`asyncpg.connect` does, to the first address in ``dsn``, one a line, whose password is right."""
+    *first, last = dsn.splitlines()
+    for each in first:
+        with suppress(asyncpg.InvalidPasswordError):
+            return await connect(each, **options)
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(last, **options)
+    return connection
+
+
 async def open_pool(dsn: str, *, name: str, max_size: int = 10) -> asyncpg.Pool:
     """Open a pool of at most ``max_size`` connections. ``name`` shows in ``pg_stat_activity``.
 
     :raises StoreUnavailable: the database does not answer.
+    :raises SchemaError: it knows no such login role, or another password for it.
     """
-    with unavailable():
-        return await asyncpg.create_pool(
+    with unavailable(), login_refused():
+        pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
             dsn,
+            connect=cast("Any", connect),  # its type spells out every option
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings=server_settings(name),
         )
+    return pool
 
 
 def server_settings(name: str) -> dict[str, str]:
@@ -108,9 +133,7 @@ async def listen(dsn: str, channel: str) -> AsyncGenerator[str | None, None]:
     :raises StoreUnavailable: the connection could not be made, or is lost. Iterate again to reconnect.
     """
     with unavailable():
-        connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}")
-        )
+        connection = await connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}"))
     heard = _Heard()
     connection.add_termination_listener(lambda _: heard.end())
     try:

@@ -59,6 +59,8 @@ def test_help_names_every_command_and_every_command_has_help(nowhere: Callable[.
         "integrations",
         "routes",
         "tokens",
+        "secrets",
+        "webhooks",
         "ledger",
         "docs",
     ):

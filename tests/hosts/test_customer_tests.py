@@ -1,11 +1,13 @@
-"""Test deliveries: sent at once by the engine, answered with exactly what happened, five a minute."""
+"""Tests and replays through the real engine: a test answers with exactly what happened, five a minute."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest_asyncio
 
 from pulse_core.clock import SystemClock
@@ -13,6 +15,7 @@ from pulse_core.config import load_config
 from pulse_core.delivery import Channels, DeliveryEngine
 from pulse_core.plugins import load_plugins
 from pulse_core.secrets import SecretBox
+from pulse_core.trial import a_test
 from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_server import trial
@@ -20,6 +23,8 @@ from pulse_server.services import Lender
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.delivering import running
+from support.told import a_delivery
+from support.waiting import until
 from support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
@@ -94,6 +99,21 @@ async def test_a_test_that_fails_is_over_after_one_attempt(admin: Admin, databas
     (attempt,) = body["attempts"]
     assert (attempt["outcome"], attempt["next_at"]) == ("TEMPORARY", None)
     assert attempt["detail"]
+
+
+async def test_a_replay_is_delivered_under_its_own_id(admin: Admin, database: Database) -> None:
+    customer = await admin.customer()
+    with receiving(SECRET) as receiver:
+        mine = uuid.UUID(await hook(customer, receiver.url))
+        notification = a_test("tenant-a", uuid.uuid4(), "nobody")
+        dead = a_delivery(database, mine, "DEAD", notification=msgspec.json.encode(notification).decode())
+        async with delivering(database):
+            made = (await customer.post(f"/deliveries/{dead}/replay"))[1]["delivery_id"]
+            status = "SELECT FROM deliveries WHERE delivery_id = %s AND status = 'DELIVERED'"
+            await until(lambda: judged(database, status, made), what="the replay")
+    assert [each["delivery_id"] for each in receiver.got] == [made] != [str(dead)]
+    assert receiver.got[0]["summary"] == notification.summary
+    assert (await customer.get(f"/deliveries/{dead}"))[1]["status"] == "DEAD", "what was, stays in the ledger"
 
 
 async def test_while_nobody_delivers_the_answer_is_202(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:

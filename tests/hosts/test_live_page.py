@@ -11,6 +11,7 @@ from playwright.async_api import async_playwright
 
 from pulse_core.config import Listen, load_config
 from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
 from pulse_server.activation import ActivationApp
 from pulse_server.health import Health
 from pulse_server.serving import HttpServer, bind
@@ -73,7 +74,7 @@ async def test_the_page_is_for_this_machine_alone(
 @asynccontextmanager
 async def live(database: Database, data_dir: Path) -> AsyncIterator[str]:
     config = load_config(None, mode="dev", demo=True, data_dir=data_dir)
-    services = Services(config, database.secret_key, load_plugins(config))
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     async with opened(services, database):
         sock = bind(Listen(port=0), "web")
         server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.config import load_config
 from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
+from pulse_core.secrets import SecretBox
 from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.pool import open_pool
 from pulse_server.web import create_app
@@ -110,6 +111,6 @@ async def opened(services: Services, database: Database) -> AsyncIterator[Pools]
 async def admin_api(database: Database, data_dir: Path, **overrides: Any) -> AsyncIterator[Admin]:
     """The application, opened on ``database``."""
     config = load_config(None, **{"mode": "dev", "data_dir": data_dir, "admin_key": KEY, **overrides})
-    services = Services(config, database.secret_key, load_plugins(config))
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     async with opened(services, database) as pools:
         yield Admin(create_app(services).test_client(), ApiTokens(pools.admin))

@@ -20,7 +20,7 @@ from pulse_server.cli.work import actor, checked, complaints, everything, on_dat
 from pulse_server.configured import channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody, schedule
 from pulse_server.problems import field_errors
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import demand_in_use, secret_keys
 from pulse_server.trial import tried
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ def add(
         config=fields,
         retry=retry and _json(retry),
     )
+    keys = secret_keys(config)
+    demand_in_use(config, keys[0])
     try:
-        public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
+        public, secrets = sealed(channel, SecretBox(*keys), wanted.config, allow_plain_http=config.allows_plain_http)
     except ValidationError as error:
         raise click.UsageError(complaints(field_errors(error))) from error
     made = on_database(

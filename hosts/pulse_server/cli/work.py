@@ -13,7 +13,7 @@ from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_server.database import database
 from pulse_server.problems import field_errors
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -34,11 +34,20 @@ def actor() -> str:
     return f"cli:{getpass.getuser()}"
 
 
-def on_database(config: Config, work: Callable[[asyncpg.Pool[Any]], Awaitable[T]], login: str = "pulse_admin") -> T:
-    """Run ``work`` with a pool that logs in as ``login``; the embedded database is started for it if need be."""
-    key = secret_key(config)
+def on_database(
+    config: Config,
+    work: Callable[[asyncpg.Pool[Any]], Awaitable[T]],
+    login: str = "pulse_admin",
+    *,
+    current_key_only: bool = False,
+) -> T:
+    """Run ``work`` with a pool that logs in as ``login``; the embedded database is started for it if need be.
+
+    :param current_key_only: demand that the database knows the current secret key; otherwise a previous one will do.
+    """
+    keys = secret_keys(config)[: 1 if current_key_only else None]
     with database(config) as url:
-        return asyncio.run(_with_pool(role_dsn(url, login, key), work))
+        return asyncio.run(_with_pool(role_dsn(url, login, *keys), work))
 
 
 async def _with_pool(dsn: str, work: Callable[[asyncpg.Pool[Any]], Awaitable[T]]) -> T:

@@ -27,7 +27,7 @@ class WebRole(Role):
         """Answer at once; until the database is there, with 503."""
         config = self.host.config
         activation = ActivationApp()
-        services = Services(config, self.host.secret_key, self.host.plugins)
+        services = Services(config, self.host.box, self.host.plugins)
         front = Front(create_app(services), self.health, activation)
         self._server = HttpServer(front, bind(config.web, "web"))
         await self._server.start()

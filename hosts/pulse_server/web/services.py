@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
-from pulse_core.secrets import SecretBox
 from pulse_postgres.api_tokens import TokenCheck
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.connections import TenantPool
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pulse_core.api import TelemetryStore
     from pulse_core.config import Config
     from pulse_core.plugin_set import Plugins
+    from pulse_core.secrets import SecretBox
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class _Stores:
 class Services:
     """Closed at first: whoever asks a store of it then gets StoreUnavailable."""
 
-    def __init__(self, config: Config, secret_key: str, plugins: Plugins) -> None:
+    def __init__(self, config: Config, box: SecretBox, plugins: Plugins) -> None:
         self.config = config
         self.plugins = plugins
-        self.box = SecretBox(secret_key)
+        self.box = box
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:

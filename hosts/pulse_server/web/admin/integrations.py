@@ -68,7 +68,7 @@ async def create_route() -> Response:
 def _sealed(wanted: IntegrationBody) -> tuple[dict[str, Any], bytes | None]:
     try:
         channel = channel_of(services().plugins, wanted.type)
-        return sealed(channel, services().box, wanted.config)
+        return sealed(channel, services().box, wanted.config, allow_plain_http=services().config.allows_plain_http)
     except UnknownChannel as error:
         raise Problem(422, "some fields are wrong", errors=[{"field": "type", "message": str(error)}]) from error
     except ValidationError as error:

@@ -70,7 +70,13 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
     if wanted.config is not None:
         stored = await mine.integrations.stored(mine.tenant_id, integration_id)
         with _checked():
-            parts = resealed(_channel(found["type"]), services().box, stored, wanted.config)
+            parts = resealed(
+                channel_of(services().plugins, found["type"]),
+                services().box,
+                stored,
+                wanted.config,
+                allow_plain_http=services().config.allows_plain_http,
+            )
         changes["config"], changes["secrets"] = parts
     if "retry" in wanted.model_fields_set:
         changes["retry"] = schedule(wanted.retry)
@@ -99,7 +105,8 @@ async def _create(type_: str) -> Response:
     channel, mine = _channel(type_), own()
     wanted = await body_as(IntegrationFields)
     with _checked():
-        public, secrets = sealed(channel, services().box, wanted.config)
+        plain_http = services().config.allows_plain_http
+        public, secrets = sealed(channel, services().box, wanted.config, allow_plain_http=plain_http)
     made = await mine.integrations.create(
         mine.tenant_id,
         type_,
