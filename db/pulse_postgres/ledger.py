@@ -46,8 +46,7 @@ class Ledger:
     async def check(self, choose: Choice = list, *, patience_s: int = PATIENCE_S) -> Statement:
         """State the books as they are at one moment, while everybody works on.
 
-        Everything is counted: of readings some seconds for each hundred million, of deliveries and alert changes about
-        a second for each million.
+        Everything is counted: ten seconds or more for each hundred million readings, two for each million deliveries.
 
         :param choose: which days of readings to count; all of them if not given.
         :raises StoreUnavailable: the database does not answer, or one question took longer than ``patience_s``.
