@@ -27,7 +27,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "telemetry": {"web": R, "operator": R, "pipeline": RI},
     "alerts": {"web": R, "operator": R, "pipeline": RIU, "deliver": R},
     "alert_changes": {"web": R, "operator": R, "pipeline": RI},
-    "integrations": {"web": RIUD, "operator": "(r)", "admin": RIUD, "pipeline": "(r)", "deliver": "r(u)"},
+    "integrations": {"web": RIU, "operator": "(r)", "admin": RIU, "pipeline": "(r)", "deliver": "r(u)"},
     "integration_routes": {"web": RIUD, "operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
     "deliveries": {"web": "ri(u)", "operator": R, "admin": "(ru)", "pipeline": RI, "deliver": "ri(u)"},
     "breakers": {"web": R, "operator": R, "deliver": RIUD},

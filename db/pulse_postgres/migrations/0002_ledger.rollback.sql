@@ -7,6 +7,7 @@ REVOKE INSERT ON deliveries FROM pulse_web, pulse_deliver;
 REVOKE UPDATE (status, due_at, finished_at, last_error) ON deliveries FROM pulse_web;
 REVOKE SELECT (tenant_id, integration_id, status), UPDATE (status, finished_at, last_error) ON deliveries FROM pulse_admin;
 REVOKE INSERT ON audit_log FROM pulse_web;
+GRANT DELETE ON integrations TO pulse_web, pulse_admin;
 REVOKE SELECT ON integration_routes FROM pulse_deliver;
 DROP INDEX deliveries_tests, deliveries_by_status, deliveries_by_integration, deliveries_followed;
 ALTER TABLE delivery_attempts DROP COLUMN address, DROP COLUMN tls, DROP COLUMN next_at;

@@ -171,6 +171,8 @@ GRANT INSERT ON deliveries TO pulse_web;
 GRANT UPDATE (status, due_at, finished_at, last_error) ON deliveries TO pulse_web;
 GRANT SELECT (tenant_id, integration_id, status), UPDATE (status, finished_at, last_error) ON deliveries TO pulse_admin;
 GRANT INSERT ON audit_log TO pulse_web;
+-- Nobody deletes an integration: what was sent through it would go with it, out of the books.
+REVOKE DELETE ON integrations FROM pulse_web, pulse_admin;
 -- The engine makes fallback deliveries, by what the route says.
 GRANT INSERT ON deliveries TO pulse_deliver;
 GRANT SELECT ON integration_routes TO pulse_deliver;
