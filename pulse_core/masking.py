@@ -89,7 +89,10 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def secret_texts(model: BaseModel) -> list[str]:
-    """List what is to be masked in texts about ``model``: each secret and its long words (of ``Bearer …``), the longest first."""
+    """List what is to be masked in texts about ``model``: its secrets, and their long words (of ``Bearer …``).
+
+    The longest first, so that none hides a part of another.
+    """
     values = [value for _, value in _secrets(model, ()) if len(value) >= _SHORTEST]
     words = [word for value in values for word in value.split() if len(word) >= _SHORTEST_WORD]
     return sorted({*values, *words}, key=len, reverse=True)
