@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest_asyncio
 
 from pulse_core.clock import SystemClock
 from pulse_core.config import load_config
@@ -20,7 +19,6 @@ from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_server import trial
 from pulse_server.services import Lender
-from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.delivering import running
 from support.told import a_delivery
@@ -29,20 +27,13 @@ from support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     import pytest
 
+    from support.admin import Admin, Caller
     from support.database import Database
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
 
 
 @asynccontextmanager
