@@ -57,7 +57,7 @@ def _storm_figure(opened: dict[str, Any], spent: Meter) -> Figure:
         f"{CROWD:,} devices silent at once, {STEADY_RATE:,.0f} msg/s from others",
         f"{opened['alerts']:,} alerts in {opened['seconds']:.1f} s; ingestion meanwhile "
         f"{sum(during) / max(1, len(during)):,.0f} msg/s, slowest second {slowest:,}; "
-        f"CPU from start to end: pipeline {spent.pipeline_s:.0f} s, PostgreSQL {spent.postgres_s:.0f} s",
+        f"CPU from start to end: pipeline {spent.role_s:.0f} s, PostgreSQL {spent.postgres_s:.0f} s",
         "all of them, ingestion does not stall",
         bool(opened["alerts"] == CROWD and slowest >= STEADY_RATE / 2),
         f"{percentile(before, 0.5):,.0f} msg/s before it",
