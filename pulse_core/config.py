@@ -63,6 +63,12 @@ class DeliveryConfig(_Section):
     """Attempts at the same time in this process."""
     lease_s: float = Field(30.0, ge=5, le=600)
     """After this, another process takes up what a dead one had claimed."""
+    breaker_failures: int = Field(5, ge=1, le=1000)
+    """After so many failures in a row an endpoint is left alone, but for a probe now and then."""
+    breaker_probe_s: float = Field(30.0, gt=0, le=3600)
+    """The first probe; each one that fails doubles the wait for the next."""
+    breaker_longest_s: float = Field(300.0, gt=0, le=86400)
+    """The longest wait for a probe."""
 
 
 class OutboundConfig(_Section):

@@ -102,10 +102,10 @@ class Attempt(Struct, frozen=True):
     integration_updated_us: int = 0
 
 
-class Breaker(Struct, frozen=True):
+class OpenBreaker(Struct, frozen=True):
     """An endpoint that failed ``failures`` times in a row is left alone but for a probe, the next at ``probe_us``.
 
-    Kept for each integration of the tenant that uses the endpoint, while it is open.
+    One for each integration of the tenant that is known to use the endpoint, for as long as it is open.
     """
 
     tenant_id: str
@@ -114,3 +114,7 @@ class Breaker(Struct, frozen=True):
     probe_us: int
     failures: int
     last_error: str = ""
+
+
+BreakerChanges = dict[tuple[str, uuid.UUID], OpenBreaker | None]
+"""By tenant and integration: how the breaker stands now; None: it is closed."""

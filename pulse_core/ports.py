@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pulse_core.api import ReadingKey
-    from pulse_core.outbox import Attempt, Claim, ClaimedDelivery, ClaimRoom
+    from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
     from pulse_core.records import Device, DeviceKey, DeviceState, Route, WriteSet
     from pulse_core.settings import Settings
 
@@ -97,6 +97,10 @@ class DeliveryStore(Protocol):
     Order: notifications of one alert to one integration go out one after the other, OPEN before ACKNOWLEDGED before
     CLOSED. A later one waits until every earlier one is finished; but when a CLOSED is due and an earlier primary
     delivery was never attempted, the CLOSED tells both and the earlier one is CANCELLED (``last_error`` says by which).
+
+    Fallback: a primary delivery whose route names a second integration is handed to it (a delivery with the cause
+    ``fallback``) when it is DEAD, or when the breaker of the first one has been open for as long as the route says.
+    What the first integration was told already it is told the end of, too: OPEN and CLOSED never part.
     """
 
     async def claim(
@@ -113,18 +117,27 @@ class DeliveryStore(Protocol):
         """Take at most ``limit`` due deliveries.
 
         At most ``per_endpoint`` for an integration, or what ``rooms`` says of its endpoint. Tenants take turns;
-        ``running`` counts what each has under way already.
+        ``running`` counts what each has under way already. Tests go first, whatever the rooms: somebody is waiting.
+        What follows an earlier notification to a fallback is handed over instead.
         """
 
     async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
         """Take deliveries whose lease ran out in another worker's hands: each with its *lost* attempt, to record."""
 
-    async def record(self, worker: str, attempts: Sequence[Attempt], *, now_us: int) -> None:
-        """Write attempts and what becomes of their deliveries, in one transaction.
+    async def record(
+        self, worker: str, attempts: Sequence[Attempt], *, now_us: int, breakers: BreakerChanges | None = None
+    ) -> None:
+        """Write attempts, what becomes of their deliveries, and how breakers stand, in one transaction.
 
         An attempt whose lease was lost meanwhile changes its delivery only if it delivered and nobody else has it.
-        Finished deliveries make those that waited for them due.
+        Finished deliveries make those that waited for them due; dead ones go to their route's fallback.
         """
+
+    async def breakers(self) -> list[OpenBreaker]:
+        """Every breaker that is open."""
+
+    async def hand_over(self, *, now_us: int) -> int:
+        """Hand deliveries over to their fallback whose breaker has been open for long enough; return how many."""
 
     async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
         """Undo the claims of ``worker``, but for ``keep``: not attempted, due as before. Return how many."""
@@ -132,5 +145,8 @@ class DeliveryStore(Protocol):
     async def next_due_us(self, worker: str, *, now_us: int) -> int | None:
         """When something becomes due, or another worker's lease runs out: the earliest moment after now."""
 
-    def wakeups(self) -> AsyncIterator[None]:
-        """As :meth:`RouteStore.changes`: yields at once, and whenever deliveries were made."""
+    def wakeups(self) -> AsyncIterator[tuple[str, uuid.UUID] | None]:
+        """As :meth:`RouteStore.changes`: yields at once, and whenever deliveries were made.
+
+        A tenant and an integration instead of None: it was edited, so it may well work now.
+        """

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
+from pulse_core.records import DeliveryStatus
+from pulse_postgres.delivery_breakers import read_breakers, write_breakers
 from pulse_postgres.delivery_claim import RETURNING, WAITING, claim, claimed_of
+from pulse_postgres.delivery_fallback import hand_over, stand_in
 from pulse_postgres.delivery_record import TOPIC, record
 from pulse_postgres.pool import CONNECT_TIMEOUT_S, listen, unavailable
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     import asyncpg
 
-    from pulse_core.outbox import Attempt, Claim, ClaimedDelivery, ClaimRoom
+    from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
 
 _TAKE_OVER = f"""
     UPDATE deliveries d SET leased_by = $1, lease_until = {at("$3::bigint")}
@@ -86,11 +89,27 @@ class PostgresDeliveries:
             lambda row: row["first_attempt_us"] if row["attempts"] == 1 else row["lease_us"] - lease_us,
         )
 
-    async def record(self, worker: str, attempts: Sequence[Attempt], *, now_us: int) -> None:
+    async def record(
+        self, worker: str, attempts: Sequence[Attempt], *, now_us: int, breakers: BreakerChanges | None = None
+    ) -> None:
         """See :class:`~pulse_core.ports.DeliveryStore`."""
         with unavailable():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
-                await record(connection, worker, attempts, now_us)
+                finished = await record(connection, worker, attempts, now_us)
+                dead = [row for row in finished if row["status"] == DeliveryStatus.DEAD and row["cause"] == "alert"]
+                await stand_in(connection, [(row["tenant_id"], row["delivery_id"]) for row in dead], now_us)
+                await write_breakers(connection, breakers or {})
+
+    async def breakers(self) -> list[OpenBreaker]:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            return await read_breakers(self._pool)
+
+    async def hand_over(self, *, now_us: int) -> int:
+        """See :class:`~pulse_core.ports.DeliveryStore`."""
+        with unavailable():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+                return await hand_over(connection, now_us)
 
     async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
         """See :class:`~pulse_core.ports.DeliveryStore`."""
@@ -104,7 +123,8 @@ class PostgresDeliveries:
             due: int | None = await self._pool.fetchval(_NEXT_DUE, worker, now_us)
         return due
 
-    async def wakeups(self) -> AsyncIterator[None]:
+    async def wakeups(self) -> AsyncIterator[tuple[str, uuid.UUID] | None]:
         """See :class:`~pulse_core.ports.DeliveryStore`."""
-        async for _ in listen(self._dsn, TOPIC):
-            yield None
+        async for said in listen(self._dsn, TOPIC):
+            tenant_id, _, integration_id = (said or "").partition("/")
+            yield (tenant_id, uuid.UUID(integration_id)) if integration_id else None

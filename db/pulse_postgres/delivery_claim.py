@@ -8,7 +8,9 @@ import msgspec
 
 from pulse_core.outbox import Claim, ClaimedDelivery, StoredIntegration
 from pulse_core.schedule import Schedule
+from pulse_postgres.delivery_fallback import follow
 from pulse_postgres.delivery_order import Turns, Unfinished, turns
+from pulse_postgres.delivery_record import cancel
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
@@ -104,10 +106,15 @@ _TAKE = f"""
     {RETURNING}
 """
 
-_TELL = f"""
-    UPDATE deliveries d SET status = 'CANCELLED', finished_at = {at("$4::bigint")}, last_error = k.reason
-    FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (t, d, reason)
+_TAKE_TESTS = f"""
+    UPDATE deliveries d SET status = 'SENDING', leased_by = $1, lease_until = {at("$3::bigint")},
+        attempts = d.attempts + 1, first_attempt_at = {at("$2::bigint")}
+    FROM (SELECT tenant_id AS t, delivery_id AS d, 0::bigint AS lease_us FROM deliveries
+          WHERE cause = 'test' AND status = 'PENDING' AND due_at <= {at("$2::bigint")}
+          ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED) k, integrations i
     WHERE d.tenant_id = k.t AND d.delivery_id = k.d
+      AND i.tenant_id = d.tenant_id AND i.integration_id = d.integration_id
+    {RETURNING}
 """
 
 _WAIT = f"""
@@ -129,10 +136,12 @@ async def claim(
     running: Mapping[str, int],
 ) -> Claim:
     """Do :meth:`~pulse_core.ports.DeliveryStore.claim` in the connection's transaction."""
+    rows = await connection.fetch(_TAKE_TESTS, worker, now_us, lease_until_us, limit)
+    tests = claimed_of(rows, lambda _: now_us)
     rows = await connection.fetch(
         _PICK,
         now_us,
-        limit,
+        limit - len(tests),
         per_endpoint,
         [room.integration_id for room in rooms],
         [room.endpoint for room in rooms],
@@ -142,13 +151,16 @@ async def claim(
     )
     picked = [_unfinished(row) for row in rows if row["delivery_id"] is not None]
     if not picked:
-        return Claim([], more=bool(rows))
+        return Claim(tests, more=bool(rows))
     order = turns(picked, await _others(connection, picked), now_us)
     await _settle(connection, order, now_us, lease_until_us)
-    taken = await connection.fetch(_TAKE, *_ids(order.go), worker, now_us, lease_until_us)
-    place = {each.delivery_id: index for index, each in enumerate(order.go)}
+    moved = await follow(connection, order.go, now_us)
+    going = [each for each in order.go if each.delivery_id not in moved]
+    taken = await connection.fetch(_TAKE, *_ids(going), worker, now_us, lease_until_us)
+    place = {each.delivery_id: index for index, each in enumerate(going)}
     claimed = sorted(claimed_of(taken, lambda _: now_us), key=lambda each: place[each.delivery_id])
-    return Claim(claimed, more=len(rows) >= limit or len(claimed) < len(rows), cancelled=len(order.told))
+    more = len(rows) + len(tests) >= limit or len(claimed) < len(rows)
+    return Claim(tests + claimed, more=more, cancelled=len(order.told) + len(moved))
 
 
 async def _others(connection: PoolConnectionProxy[Any], picked: Sequence[Unfinished]) -> list[Unfinished]:
@@ -174,7 +186,7 @@ async def _settle(connection: PoolConnectionProxy[Any], order: Turns, now_us: in
         reasons = [
             f"told by delivery {closing.delivery_id}: the alert was closed before" for closing in order.told.values()
         ]
-        await connection.execute(_TELL, *_ids(order.told), reasons, now_us)
+        await cancel(connection, [msgspec.structs.asdict(earlier) for earlier in order.told], reasons, now_us)
     if order.wait:
         until = [max(least_us, *(one.again_us for one in before)) for before in order.wait.values()]
         await connection.execute(_WAIT, *_ids(order.wait), until)

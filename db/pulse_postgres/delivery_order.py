@@ -2,7 +2,7 @@
 
 OPEN goes before ACKNOWLEDGED before CLOSED, each waits until the earlier ones are finished. When a CLOSED is due
 and an earlier one was never attempted, the CLOSED tells both: it goes out, the earlier one is cancelled. That holds
-for primary deliveries (cause ``alert``) alone; what a person or a rule asked for on top is never cancelled.
+for primary deliveries and those that stand in for them; what a person or a rule asked for on top is never cancelled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 RANK = {"OPEN": 0, "ACKNOWLEDGED": 1, "CLOSED": 2}
 """The order of events; one that is not here waits for nobody."""
+
+
+OF_AN_ALERT = frozenset({"alert", "fallback"})
+"""The causes of what every alert change is told with."""
 
 
 class Unfinished(Struct, frozen=True):
@@ -44,8 +48,8 @@ class Unfinished(Struct, frozen=True):
 
     @property
     def untold(self) -> bool:
-        """A primary delivery that was never attempted."""
-        return self.cause == "alert" and self.status == "PENDING" and self.attempts == 0
+        """A delivery of an alert change that was never attempted."""
+        return self.cause in OF_AN_ALERT and self.status == "PENDING" and self.attempts == 0
 
 
 class Turns(Struct):
@@ -81,7 +85,7 @@ def _told(each: Unfinished, subject: list[Unfinished], result: Turns, now_us: in
 
 
 def _closes(one: Unfinished, now_us: int) -> bool:
-    return one.event == "CLOSED" and one.cause == "alert" and one.status != "SENDING" and one.again_us <= now_us
+    return one.event == "CLOSED" and one.cause in OF_AN_ALERT and one.status != "SENDING" and one.again_us <= now_us
 
 
 def _take_turn(each: Unfinished, subject: list[Unfinished], result: Turns) -> None:

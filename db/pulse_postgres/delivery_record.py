@@ -9,7 +9,7 @@ from pulse_postgres.delivery_order import RANK
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from asyncpg import Record
     from asyncpg.pool import PoolConnectionProxy
@@ -28,14 +28,17 @@ _FINISH = f"""
     WHERE d.tenant_id = r.t AND d.delivery_id = r.d
       AND ((d.status = 'SENDING' AND d.leased_by = $7 AND d.attempts = r.attempt)
            OR (r.status = 'DELIVERED' AND d.status = 'RETRYING'))
-    RETURNING d.tenant_id, d.alert_id, d.integration_id, d.event, d.status
+    RETURNING d.tenant_id, d.delivery_id, d.alert_id, d.integration_id, d.event, d.status, d.cause
 """
 
 _NOTE = f"""
-    INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome, detail, receipt)
-    SELECT r.t, r.d, r.attempt, {at("r.started")}, r.ms, r.outcome, r.detail, r.receipt
+    INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome, detail, receipt,
+                                   address, tls, next_at)
+    SELECT r.t, r.d, r.attempt, {at("r.started")}, r.ms, r.outcome, r.detail, r.receipt, r.address, r.tls,
+           {at("r.due")}
     FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::bigint[], $5::integer[], $6::text[], $7::text[],
-                $8::text[]) AS r (t, d, attempt, started, ms, outcome, detail, receipt)
+                $8::text[], $9::text[], $10::text[], $11::bigint[])
+        AS r (t, d, attempt, started, ms, outcome, detail, receipt, address, tls, due)
     JOIN deliveries d ON d.tenant_id = r.t AND d.delivery_id = r.d
     ON CONFLICT DO NOTHING
 """
@@ -54,6 +57,12 @@ _NEXT_OF_SUBJECTS = f"""
     RETURNING 1
 """
 
+_CANCEL = f"""
+    UPDATE deliveries d SET status = 'CANCELLED', finished_at = {at("$4::bigint")}, last_error = k.reason
+    FROM unnest($1::text[], $2::uuid[], $3::text[]) AS k (t, d, reason)
+    WHERE d.tenant_id = k.t AND d.delivery_id = k.d
+"""
+
 _DISABLE = f"""
     UPDATE integrations i SET enabled = false, disabled_reason = k.reason, updated_at = now()
     FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[]) AS k (t, i, updated, reason)
@@ -61,8 +70,10 @@ _DISABLE = f"""
 """
 
 
-async def record(connection: PoolConnectionProxy[Any], worker: str, attempts: Sequence[Attempt], now_us: int) -> None:
-    """Do :meth:`~pulse_core.ports.DeliveryStore.record` in the connection's transaction."""
+async def record(
+    connection: PoolConnectionProxy[Any], worker: str, attempts: Sequence[Attempt], now_us: int
+) -> list[Record]:
+    """Do :meth:`~pulse_core.ports.DeliveryStore.record` in the connection's transaction; return what is finished."""
     which = ([a.tenant_id for a in attempts], [a.delivery_id for a in attempts], [a.attempt for a in attempts])
     details = [a.detail for a in attempts]
     statuses = [str(a.status) for a in attempts]
@@ -76,18 +87,35 @@ async def record(connection: PoolConnectionProxy[Any], worker: str, attempts: Se
         [str(a.outcome) for a in attempts],
         details,
         [a.receipt for a in attempts],
+        [a.address for a in attempts],
+        [a.tls for a in attempts],
+        due,
     )
-    await _let_next_go(connection, changed, now_us)
+    finished = [row for row in changed if row["status"] != DeliveryStatus.RETRYING]
+    await let_next_go(connection, finished, now_us)
     await _disable(connection, attempts)
+    return finished
 
 
-async def _let_next_go(connection: PoolConnectionProxy[Any], changed: Iterable[Record], now_us: int) -> None:
-    """Make due what waited for the deliveries that are now finished.
+async def cancel(
+    connection: PoolConnectionProxy[Any], rows: Sequence[Mapping[str, Any]], reasons: Sequence[str], now_us: int
+) -> None:
+    """Cancel deliveries whose rows are locked, each for its reason. What waited for them is not told yet."""
+    if rows:
+        ids = [row["tenant_id"] for row in rows], [row["delivery_id"] for row in rows]
+        await connection.execute(_CANCEL, *ids, list(reasons), now_us)
+
+
+async def let_next_go(connection: PoolConnectionProxy[Any], finished: Iterable[Mapping[str, Any]], now_us: int) -> None:
+    """Make due what waited for deliveries that are now finished.
+
+    :param finished: with tenant_id, alert_id, integration_id and event.
+
 
     A statement of its own: the rows of the finished ones are locked by now, so a claim that puts a later one off
     has either committed (and is seen here) or waits for us (and will see them finished).
     """
-    ended = [row for row in changed if row["alert_id"] is not None and row["status"] != DeliveryStatus.RETRYING]
+    ended = [row for row in finished if row["alert_id"] is not None]
     if not ended:
         return
     ended.sort(key=lambda row: (row["tenant_id"], row["alert_id"], row["integration_id"]))

@@ -10,6 +10,7 @@ from pulse_core.errors import NotFound
 from pulse_core.outbox import StoredIntegration
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
+from pulse_postgres.delivery_record import TOPIC
 from pulse_postgres.integration_pages import SHOWN, integration_of, integration_page, route_page
 from pulse_postgres.routes import COLUMNS, route_of
 from pulse_postgres.sqltime import us
@@ -125,12 +126,13 @@ class Integrations:
     ) -> dict[str, Any]:
         """Change what is given and return the whole. ``secrets`` goes with ``config``: both are replaced, or none.
 
-        Enabling clears the reason for which it was disabled. Raises NotFound.
+        Enabling clears the reason for which it was disabled; the engine hears that it may work now. Raises NotFound.
         """
         async with acting(self._pool) as connection:
             packed = None if config is None else _json(config)
             row = await connection.fetchrow(_UPDATE, tenant_id, integration_id, name, enabled, packed, secrets)
             changed = integration_of(_found(row, "integration"))
+            await connection.execute("SELECT pg_notify($1, $2)", TOPIC, f"{tenant_id}/{integration_id}")
             await _note(connection, actor, "integration.update", tenant_id, integration_id)
         return changed
 

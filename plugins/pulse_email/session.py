@@ -55,8 +55,9 @@ class _Smtp(SMTP):
 class Session:
     """A connection that is logged in. Ended by :meth:`leave` or, at any time, by :meth:`abort`."""
 
-    def __init__(self, smtp: _Smtp, integration: EmailConfig) -> None:
+    def __init__(self, smtp: _Smtp, integration: EmailConfig, services: Services) -> None:
         self.where = ""
+        self._services = services
         self._smtp = smtp
         self._integration = integration
         self._mails = 0
@@ -79,7 +80,7 @@ class Session:
             local_hostname=options.ehlo_name or _literal(sock),
             timeout=_PATIENCE_S,
         )
-        session = cls(smtp, integration)
+        session = cls(smtp, integration, services)
         try:
             await session._prepare(f"{host} port {port}")
         except BaseException:
@@ -143,6 +144,8 @@ class Session:
         :raises StaleSessionError: a kept connection had ended. :raises PulseError: nobody got it.
         """
         kept, self._mails = self._mails > 0, self._mails + 1
+        if self._smtp.transport is not None:
+            self._services.outbound.uses(self._smtp.transport)
         doing = f"{self.where}, MAIL FROM"
         try:
             await _heeding(self._smtp.mail(sender, options=self._options(content)))

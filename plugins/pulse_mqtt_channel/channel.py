@@ -47,6 +47,7 @@ class MqttChannel(Channel[MqttConfig]):
         started_s = time.perf_counter()
         where, payload = self._topic(notification), notification.to_json()
         link = await self._connected()
+        self.services.outbound.uses(link.sock)
         self._allow(link, where, payload)
         try:
             reason = await link.publish(where, payload, qos=self.integration.qos, retain=self.integration.retain)

@@ -11,6 +11,8 @@ from pulse_mqtt_channel.reasons import REFUSED, failure
 from pulse_mqtt_channel.wire import AT_ONCE, Wire
 
 if TYPE_CHECKING:
+    import socket
+
     from paho.mqtt.reasoncodes import ReasonCode
 
     from pulse_core.api import Services
@@ -78,6 +80,11 @@ class Link:
         if not expected.done() and self._ended.done():
             raise self._ended.result()
         return expected.done()
+
+    @property
+    def sock(self) -> socket.socket:
+        """The connection's socket, encrypted or not."""
+        return self._wire.sock
 
     @property
     def usable(self) -> bool:

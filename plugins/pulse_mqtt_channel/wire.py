@@ -59,7 +59,7 @@ class Wire(Client):
         self.on_socket_register_write = self._write_wanted
         self.on_socket_unregister_write = self._write_unwanted
         self.on_nonsense: Callable[[], None] = lambda: None
-        self._ours = sock
+        self.sock = sock
         self._loop_of_ours = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
 
@@ -76,13 +76,13 @@ class Wire(Client):
     def cut(self) -> None:
         """Close at once."""
         self._sock_close()
-        self._ours.close()
+        self.sock.close()
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
 
     def _create_socket(self) -> Any:
-        return self._ours
+        return self.sock
 
     def _handle_pubrec(self) -> MQTTErrorCode:
         """A negative PUBREC ends a publish (MQTT 5, 4.3.3): there is nothing to release."""

@@ -3,7 +3,7 @@
 ending      how an attempt ended, and what follows (pure; when to try again is pulse_core.schedule)
 attempt     one attempt; containment: whatever the plugin does
 channels    channel objects, built and kept
-endpoints   limits; desk: what is under way
+endpoints   limits; breakers: who is left alone; desk: what is under way
 claimer     taking from the outbox; recorder: writing back
 engine      all of it together
 """

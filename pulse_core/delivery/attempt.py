@@ -11,6 +11,7 @@ import structlog
 from pulse_core.delivery.containment import Raised, Returned, contained
 from pulse_core.delivery.ending import Ending, of_error, of_return, permanent, temporary
 from pulse_core.delivery.metrics import CONTAINED, HANGING
+from pulse_core.outbound.contact import noting
 from pulse_core.records import Notification
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ async def attempt(
         return permanent(f"the stored notification cannot be read: {error}")
     if endpoint.hanging >= endpoint.limit:
         return temporary(f"not tried: {endpoint.hanging} earlier attempts still hang in the plugin", broke_rules=True)
-    ended = await contained(lambda: line.send(notification), timeout_s, when_left=lambda: _freed(line, endpoint))
+    with noting() as contact:
+        ended = await contained(lambda: line.send(notification), timeout_s, when_left=lambda: _freed(line, endpoint))
     if isinstance(ended, Returned):
         ending = of_return(ended.value)
     elif isinstance(ended, Raised):
@@ -42,7 +44,13 @@ async def attempt(
             endpoint.hanging += 1
             HANGING.labels(line.plugin).inc()
             channels.retire(line)
-    ending = msgspec.structs.replace(ending, detail=line.scrubbed(ending.detail), receipt=line.scrubbed(ending.receipt))
+    ending = msgspec.structs.replace(
+        ending,
+        detail=line.scrubbed(ending.detail),
+        receipt=line.scrubbed(ending.receipt),
+        address=contact.address,
+        tls=contact.tls,
+    )
     if ending.broke_rules:
         report(claimed, line.plugin, ending, ended.error if isinstance(ended, Raised) else None)
     return ending

@@ -92,13 +92,15 @@ class Channels:
         """Name the plugin for metrics: a type that nobody brings must not make a label of its own."""
         return integration.type if integration.type in self._types else "unknown"
 
-    def take(self, integration: StoredIntegration) -> Line | Ending:
+    def take(self, integration: StoredIntegration, *, even_disabled: bool = False) -> Line | Ending:
         """Return the line to an integration, to be given back with :meth:`release`; or why there is none.
 
         What the platform's people may yet put right (a plugin that is not enabled, a key that is missing, a stored
         configuration that the plugin no longer takes) is temporary: the delivery goes out when they have.
         """
-        if not integration.enabled:
+        if integration.deleted:
+            return permanent("the integration was deleted")
+        if not integration.enabled and not even_disabled:
             reason = integration.disabled_reason
             return permanent("the integration is disabled" + (f": {reason}" if reason else ""))
         line = self._lines.get(integration.integration_id)

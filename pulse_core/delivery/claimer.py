@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pulse_core.delivery.backoff import Backoff
-from pulse_core.delivery.metrics import DELIVERIES
+from pulse_core.delivery.metrics import DELIVERIES, HANDED_OVER
 from pulse_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pulse_core.delivery.breakers import Breakers
     from pulse_core.delivery.desk import Desk
     from pulse_core.outbox import Claim, ClaimRoom
     from pulse_core.ports import Clock, DeliveryStore
@@ -27,7 +28,7 @@ _SPACING_S = 0.01
 _WORTH_IT = 50
 """Claims that bring less take at most half of the time, so that under load they come to bring more."""
 _SOON_S = 0.25
-_LOOK_FOR_LOST_S = 1.0
+_LOOK_AROUND_S = 1.0
 
 log = structlog.get_logger("pulse.delivery")
 
@@ -36,19 +37,29 @@ class Claimer:
     """Keeps the desk supplied. :meth:`wake` says that there may be something to do."""
 
     def __init__(
-        self, store: DeliveryStore, worker: str, clock: Clock, desk: Desk, *, lease_s: float, per_endpoint: int
+        self,
+        store: DeliveryStore,
+        worker: str,
+        clock: Clock,
+        desk: Desk,
+        breakers: Breakers,
+        *,
+        lease_s: float,
+        per_endpoint: int,
     ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
         self._desk = desk
+        self._breakers = breakers
+        self._restored = False
         self._lease_s = lease_s
         self._per_endpoint = per_endpoint
         self._woken = asyncio.Event()
         self._full = False
         self._brought = 0
         self._unsure = False
-        self._looked_for_lost_s = 0.0
+        self._looked_around_s = 0.0
         self._backoff = Backoff()
 
     def wake(self) -> None:
@@ -111,7 +122,10 @@ class Claimer:
             self._unsure = True
             await self.give_back()
             self._unsure = False
-        await self._look_for_lost()
+        if not self._restored:
+            self._breakers.restore(await self._store.breakers())
+            self._restored = True
+        await self._look_around()
         self._full, self._brought = True, 0
         free = self._desk.free
         if free <= 0:
@@ -146,19 +160,22 @@ class Claimer:
 
     async def _until_due(self) -> float:
         now_us = self._clock.now_us()
-        due_us = await self._store.next_due_us(self._worker, now_us=now_us)
+        moments = await self._store.next_due_us(self._worker, now_us=now_us), self._breakers.next_probe_us(now_us)
+        due_us = min((moment for moment in moments if moment is not None), default=None)
         if due_us is None:
             return _POLL_S
         return min(_POLL_S, max(0.0, (due_us - now_us) / _US))
 
-    async def _look_for_lost(self) -> None:
-        if time.monotonic() - self._looked_for_lost_s < _LOOK_FOR_LOST_S:
+    async def _look_around(self) -> None:
+        """See, once a second at most, what other workers have lost, and what has waited long enough for a breaker."""
+        if time.monotonic() - self._looked_around_s < _LOOK_AROUND_S:
             return
         now_us = self._clock.now_us()
+        HANDED_OVER.inc(await self._store.hand_over(now_us=now_us))
         lost = await self._store.take_over(
             self._worker, now_us=now_us, lease_until_us=now_us + round(self._lease_s * _US), limit=500
         )
-        self._looked_for_lost_s = time.monotonic()
+        self._looked_around_s = time.monotonic()
         for claimed in lost:
             log.warning("delivery.lost", delivery_id=str(claimed.delivery_id), attempt=claimed.attempt)
             self._desk.lost(claimed)

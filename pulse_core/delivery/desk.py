@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pulse_core.delivery.attempt import attempt, report
-from pulse_core.delivery.ending import Ending, conclude, temporary
+from pulse_core.delivery.ending import Ending, conclude, storable, temporary
 from pulse_core.delivery.endpoints import Endpoint, Endpoints
-from pulse_core.delivery.metrics import ATTEMPT_SECONDS, ATTEMPTS, IN_FLIGHT
+from pulse_core.delivery.metrics import ATTEMPT_SECONDS, ATTEMPTS, BREAKERS_OPEN, IN_FLIGHT
+from pulse_core.records import Cause
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Sequence
 
+    from pulse_core.delivery.breakers import Breaker, Breakers
     from pulse_core.delivery.channels import Channels, Line
     from pulse_core.outbox import Attempt, ClaimedDelivery, ClaimRoom
     from pulse_core.ports import Clock
@@ -38,6 +40,7 @@ class Job:
 
     claimed: ClaimedDelivery
     line: Line
+    breaker: Breaker
     start_by_s: float
 
 
@@ -50,6 +53,7 @@ class Desk:
     def __init__(
         self,
         channels: Channels,
+        breakers: Breakers,
         clock: Clock,
         *,
         workers: int,
@@ -61,6 +65,7 @@ class Desk:
         changed: Callable[[], None],
     ) -> None:
         self._channels = channels
+        self._breakers = breakers
         self._clock = clock
         self._workers = workers
         self._timeout_s = timeout_s
@@ -90,8 +95,9 @@ class Desk:
         return len(self._tasks)
 
     def rooms(self) -> list[ClaimRoom]:
-        """See :meth:`Endpoints.rooms`."""
-        return self._endpoints.rooms()
+        """Say what a claim must know: see :meth:`Endpoints.rooms` and :meth:`Breakers.rooms`."""
+        BREAKERS_OPEN.set(self._breakers.open_count)
+        return self._endpoints.rooms(self._breakers.rooms(self._clock.now_us()))
 
     def accept(self, deliveries: Sequence[ClaimedDelivery], lease_s: float) -> int:
         """Start them, or let them wait for a place at their endpoint. Return how many need no attempt at all."""
@@ -99,15 +105,21 @@ class Desk:
         start_by_s = time.monotonic() + lease_s - self._timeout_s - _SLACK_S
         for claimed in deliveries:
             self.held.add(claimed.delivery_id)
-            line = self._channels.take(claimed.integration)
+            test = claimed.cause == Cause.TEST
+            line = self._channels.take(claimed.integration, even_disabled=test)
             if isinstance(line, Ending):
                 self._not_tried(claimed, line)
                 not_tried += 1
                 continue
-            endpoint = self._endpoints.of(line.endpoint, claimed.integration.integration_id)
-            endpoint.waiting.append(Job(claimed, line, start_by_s))
-            self._jobs += 1
-            self.tenants[claimed.tenant_id] += 1
+            integration_id = claimed.integration.integration_id
+            endpoint = self._endpoints.of(line.endpoint, integration_id)
+            breaker = self._breakers.of(claimed.tenant_id, line.endpoint, integration_id)
+            job = Job(claimed, line, breaker, start_by_s)
+            if test:  # a person is waiting for it
+                endpoint.waiting.appendleft(job)
+            else:
+                endpoint.waiting.append(job)
+            self._begin(job)
             self._start(endpoint)
         return not_tried
 
@@ -162,6 +174,9 @@ class Desk:
             ending = await attempt(job.claimed, job.line, endpoint, self._channels, self._timeout_s)
         except asyncio.CancelledError:
             ending, due_us = temporary(STOPPED), self._clock.now_us()
+        else:
+            if self._breakers.ended(job.breaker, ending.outcome, self._clock.now_us(), storable(ending.detail)):
+                self._leave_alone(endpoint, job.breaker)
         ended_s = time.monotonic()
         took_s = ended_s - started_s
         endpoint.answered(took_s, ended_s)
@@ -208,13 +223,27 @@ class Desk:
         )
         self._done(attempt)
 
+    def _leave_alone(self, endpoint: Endpoint[Job], breaker: Breaker) -> None:
+        """Give back what waits behind a breaker that is open now."""
+        blocked = [job for job in endpoint.waiting if job.breaker is breaker and job.claimed.cause != Cause.TEST]
+        for job in blocked:
+            endpoint.waiting.remove(job)
+            self._let_go(job)
+        self.stale = self.stale or bool(blocked)
+
     def _let_go(self, job: Job) -> None:
         self.held.discard(job.claimed.delivery_id)
         self._end(job)
 
+    def _begin(self, job: Job) -> None:
+        self._jobs += 1
+        job.breaker.under_way += 1
+        self.tenants[job.claimed.tenant_id] += 1
+
     def _end(self, job: Job) -> None:
         self._channels.release(job.line)
         self._jobs -= 1
+        job.breaker.under_way -= 1
         self.tenants[job.claimed.tenant_id] -= 1
         if not self.tenants[job.claimed.tenant_id]:
             del self.tenants[job.claimed.tenant_id]

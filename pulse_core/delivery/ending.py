@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from pulse_core.errors import EndpointGone, PermanentFailure, TemporaryFailure
 from pulse_core.outbox import Attempt, AttemptOutcome
-from pulse_core.records import DeliveryStatus
+from pulse_core.records import Cause, DeliveryStatus
 
 if TYPE_CHECKING:
     from pulse_core.outbox import ClaimedDelivery
@@ -19,7 +19,10 @@ _LONGEST_READ = 64 * 1024
 
 
 class Ending(Struct, frozen=True):
-    """How an attempt ended. ``gone``: the receiver said never again. ``broke_rules``: the plugin is at fault."""
+    """How an attempt ended. ``gone``: the receiver said never again. ``broke_rules``: the plugin is at fault.
+
+    ``address`` and ``tls``: whom it talked to, as far as it came.
+    """
 
     outcome: AttemptOutcome
     detail: str = ""
@@ -27,6 +30,8 @@ class Ending(Struct, frozen=True):
     retry_after_s: float | None = None
     gone: bool = False
     broke_rules: bool = False
+    address: str = ""
+    tls: str = ""
 
 
 def temporary(detail: str, *, broke_rules: bool = False) -> Ending:
@@ -85,13 +90,17 @@ def conclude(
     random: float,
     due_us: int | None = None,
 ) -> Attempt:
-    """Decide what becomes of the delivery. ``due_us`` overrules the schedule."""
+    """Decide what becomes of the delivery.
+
+    :param schedule: for an integration that has none of its own.
+    :param due_us: overrules the schedule.
+    """
     status, detail = DeliveryStatus.DELIVERED, ending.detail
     if ending.outcome is AttemptOutcome.PERMANENT:
         status = DeliveryStatus.DEAD
     elif ending.outcome is AttemptOutcome.TEMPORARY:
-        if due_us is None:
-            due_us = schedule.retry_us(
+        if due_us is None and claimed.cause != Cause.TEST:
+            due_us = (claimed.integration.retry or schedule).retry_us(
                 claimed.attempt,
                 first_attempt_us=claimed.first_attempt_us,
                 now_us=failed_us,
@@ -99,7 +108,7 @@ def conclude(
                 retry_after_s=ending.retry_after_s,
             )
         status = DeliveryStatus.DEAD if due_us is None else DeliveryStatus.RETRYING
-        if due_us is None:
+        if due_us is None and claimed.cause != Cause.TEST:
             detail = f"given up after {claimed.attempt} attempts; the last: {detail}"
     return Attempt(
         tenant_id=claimed.tenant_id,
@@ -111,6 +120,8 @@ def conclude(
         status=status,
         detail=storable(detail),
         receipt=storable(ending.receipt),
+        address=ending.address,
+        tls=ending.tls,
         due_us=due_us if status is DeliveryStatus.RETRYING else None,
         disable=storable(ending.detail) if ending.gone else None,
         integration_id=claimed.integration.integration_id,

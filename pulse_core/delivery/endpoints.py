@@ -15,6 +15,7 @@ from pulse_core.outbox import ClaimRoom
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Mapping
 
 JobT = TypeVar("JobT")
 
@@ -93,17 +94,22 @@ class Endpoints(Generic[JobT]):
         """Every endpoint."""
         return list(self._endpoints.values())
 
-    def rooms(self) -> list[ClaimRoom]:
-        """Say what a claim must know: the rooms of the endpoints that are busy, warm or shared."""
+    def rooms(self, probed: Mapping[uuid.UUID, tuple[str, int]]) -> list[ClaimRoom]:
+        """Say what a claim must know: the rooms of the endpoints that are busy, warm or shared.
+
+        :param probed: integrations behind an open breaker, each with the breaker's name and room instead.
+        """
         now_s = time.monotonic()
         for key in [key for key, each in self._endpoints.items() if not each.integrations and not each.busy]:
             del self._endpoints[key]
-        return [
+        rooms = [
             ClaimRoom(integration_id, endpoint.key, endpoint.room(now_s))
             for endpoint in self._endpoints.values()
             if endpoint.busy or endpoint.warm(now_s) or len(endpoint.integrations) > 1
             for integration_id in endpoint.integrations
+            if integration_id not in probed
         ]
+        return rooms + [ClaimRoom(integration_id, *place) for integration_id, place in probed.items()]
 
     def _forget(self, integration_id: uuid.UUID) -> None:
         endpoint = self._of.pop(integration_id, None)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pulse_core.delivery.backoff import Backoff
+from pulse_core.delivery.breakers import BreakerRule, Breakers
 from pulse_core.delivery.claimer import Claimer
 from pulse_core.delivery.desk import Desk
 from pulse_core.delivery.recorder import Recorder
@@ -67,8 +68,12 @@ class DeliveryEngine:
         self._store = store
         self._channels = channels
         self._leave_within_s = leave_within_s
+        self._breakers = Breakers(
+            BreakerRule(config.breaker_failures, config.breaker_probe_s, config.breaker_longest_s)
+        )
         self._desk = Desk(
             channels,
+            self._breakers,
             clock,
             workers=config.workers,
             per_endpoint=config.per_endpoint,
@@ -84,12 +89,14 @@ class DeliveryEngine:
             clock,
             recorded=self._recorded,
             expecting=lambda: self._desk.running > 0,
+            breakers=self._breakers.take_changes,
         )
         self._claimer = Claimer(
             store,
             self.worker,
             clock,
             self._desk,
+            self._breakers,
             lease_s=max(config.lease_s, config.attempt_timeout_s + _LEASE_MARGIN_S),
             per_endpoint=config.per_endpoint,
         )
@@ -136,8 +143,11 @@ class DeliveryEngine:
         backoff = Backoff()
         while True:
             try:
-                async for _ in self._store.wakeups():
+                async for edited in self._store.wakeups():
                     backoff.reset()
+                    if edited is not None:
+                        self._breakers.forget(*edited)
+                        self._recorder.note()
                     self._claimer.wake()
             except StoreUnavailable as error:
                 log.warning("delivery.listen_waits", error=str(error))

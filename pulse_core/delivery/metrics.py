@@ -19,3 +19,7 @@ ATTEMPT_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("pulse_deliveries_in_flight", "Attempts that are running")
 HANGING = Gauge("pulse_delivery_hanging", "Attempts that were given up but ignore their cancellation", ["plugin"])
+BREAKERS_OPEN = Gauge(
+    "pulse_delivery_breakers_open", "Endpoints (of one tenant each) that are left alone but for probes"
+)
+HANDED_OVER = Counter("pulse_deliveries_handed_over", "Deliveries handed to their fallback because a breaker is open")

@@ -14,7 +14,7 @@ from pulse_core.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pulse_core.outbox import Attempt
+    from pulse_core.outbox import Attempt, BreakerChanges
     from pulse_core.ports import Clock, DeliveryStore
 
 _MOST = 500
@@ -29,6 +29,7 @@ class Recorder:
 
     :param recorded: told of attempts that need no more attention: committed, or impossible to write.
     :param expecting: whether more attempts are about to end.
+    :param breakers: hands over how breakers have changed since it was asked last.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Recorder:
         *,
         recorded: Callable[[Sequence[Attempt]], None],
         expecting: Callable[[], bool],
+        breakers: Callable[[], BreakerChanges],
     ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
         self._recorded = recorded
         self._expecting = expecting
+        self._breakers = breakers
         self._waiting: list[Attempt] = []
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
@@ -53,6 +56,11 @@ class Recorder:
     def add(self, attempt: Attempt) -> None:
         """Take one over."""
         self._waiting.append(attempt)
+        self._idle.clear()
+        self._some.set()
+
+    def note(self) -> None:
+        """Write down how the breakers stand, even if no attempt is over."""
         self._idle.clear()
         self._some.set()
 
@@ -72,25 +80,26 @@ class Recorder:
             if self._expecting():
                 await asyncio.sleep(_GATHER_S)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-            await self._write(batch)
+            await self._write(batch, self._breakers())
             if not self._waiting:
                 self._some.clear()
                 self._idle.set()
 
-    async def _write(self, batch: Sequence[Attempt]) -> None:
+    async def _write(self, batch: Sequence[Attempt], breakers: BreakerChanges) -> None:
         backoff = Backoff()
         while True:
             try:
-                await self._store.record(self._worker, batch, now_us=self._clock.now_us())
+                await self._store.record(self._worker, batch, now_us=self._clock.now_us(), breakers=breakers)
             except StoreUnavailable as error:
                 log.warning("delivery.record_waits", attempts=len(batch), error=str(error))
                 await backoff.wait()
-            except Exception as error:
-                if len(batch) > 1:
+            except Exception:
+                if len(batch) > 1 or (batch and breakers):
                     for one in batch:
-                        await self._write([one])
+                        await self._write([one], {})
+                    await self._write([], breakers)
                     return
-                log.exception("delivery.not_recorded", delivery_id=str(batch[0].delivery_id), error=str(error))
+                log.exception("delivery.not_recorded", deliveries=[str(one.delivery_id) for one in batch])
                 break
             else:
                 for one in batch:

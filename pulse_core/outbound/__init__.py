@@ -3,6 +3,7 @@
 addresses   is this address public? (pure)
 names       the system's resolver, in threads
 guard       resolve once, check all, connect to the checked address
+contact     whom an attempt talked to
 http        the HTTP client on top; answers: what an answer means
 """
 

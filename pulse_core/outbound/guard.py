@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 from pulse_core.addresses import Address, is_permitted, literal, parse_networks, shown
 from pulse_core.errors import NameUnresolved, OutboundRefused, TemporaryFailure
+from pulse_core.outbound.contact import note, note_address
 from pulse_core.outbound.names import LookUp, Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pulse_core.outbound.contact import Connection
 
 
 class Outbound:
@@ -119,7 +122,7 @@ class Outbound:
         left_s = timeout_s - (asyncio.get_running_loop().time() - started)
         try:
             async with asyncio.timeout(max(left_s, 0.0)):
-                return await asyncio.open_connection(
+                reader, writer = await asyncio.open_connection(
                     sock=sock,
                     ssl=(self.tls if tls is True else tls) or None,
                     server_hostname=ascii_host(host).strip("[]").rstrip(".") if tls else None,
@@ -128,6 +131,15 @@ class Outbound:
             raise TemporaryFailure(f"{where}: no connection within {timeout_s:g} s") from error
         except OSError as error:
             raise TemporaryFailure(f"{where}: {reason(error)}") from error
+        note(writer)
+        return reader, writer
+
+    def uses(self, connection: Connection) -> None:
+        """Say which connection this attempt goes over, if it was kept or secured since it was opened here.
+
+        The ledger then tells its address and its TLS.
+        """
+        note(connection)
 
     async def _first(self, addresses: list[str], port: int, share_s: float, where: str) -> socket.socket:
         problem: OSError = OSError("no address")
@@ -171,6 +183,7 @@ async def _connected(address: Address, port: int, kind: socket.SocketKind = sock
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
+        note_address((str(address), port))
         await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
     except BaseException:
         sock.close()

@@ -21,6 +21,7 @@ from yarl import URL
 from pulse_core.addresses import literal, shown
 from pulse_core.errors import OutboundRefused, PermanentFailure, PulseError, TemporaryFailure
 from pulse_core.outbound.answers import HttpAnswer
+from pulse_core.outbound.contact import note, note_address
 from pulse_core.outbound.guard import Outbound, reason
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class HttpClient:
         """Check the address once more where the socket is made: nothing can go round this."""
         family, kind, protocol, _, sockaddr = address
         self._outbound.check(ip_address(sockaddr[0]), str(sockaddr[0]))
+        note_address(sockaddr)
         return socket.socket(family, kind, protocol)
 
 
@@ -188,8 +190,10 @@ class _Response(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         transport = connection.transport
-        peer = transport.get_extra_info("peername") if transport is not None else None
-        self.address = str(peer[0]) if peer else ""
+        if transport is not None:
+            note(transport)
+            peer = transport.get_extra_info("peername")
+            self.address = str(peer[0]) if peer else ""
         return await super().start(connection)
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from pulse_core.delivery import CONTRACT
+from pulse_core.delivery.breakers import BreakerRule, Breakers
 from pulse_core.delivery.desk import Desk
 from support.channels_of_tests import RecordingChannel, channels
 from support.delivering import an_engine, became, running
@@ -123,6 +124,7 @@ async def test_what_waited_too_long_for_its_endpoint_is_not_started(outbox: Memo
     claim = await outbox.store.claim("w", now_us=T0_US, lease_until_us=T0_US + S, limit=9, per_endpoint=9)
     desk = Desk(
         channels(),
+        Breakers(BreakerRule()),
         clock,
         workers=9,
         per_endpoint=9,

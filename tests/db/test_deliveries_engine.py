@@ -6,14 +6,21 @@ import asyncio
 import random
 import time
 import uuid
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
+from pulse_core.api import PluginConfig, TemporaryFailure
 from pulse_core.clock import SystemClock
-from pulse_core.delivery import DeliveryEngine
-from pulse_postgres.pool import listen
-from support.channels_of_tests import RecordingChannel, channels
+from pulse_core.delivery import Channels, DeliveryEngine
+from pulse_core.outbound import HttpClient, Outbound
+from pulse_core.testing.receivers import http_receiver
+from pulse_postgres.integrations import Integrations
+from pulse_postgres.pool import listen, open_pool
+from pulse_server.services import PluginServices
+from support.channels_of_tests import BOX, RecordingChannel, channels
 from support.delivering import config, running
 from support.outbox import Outbox, PostgresOutbox, make, promise
 from support.waiting import until
@@ -37,8 +44,17 @@ async def outbox(database: Database) -> AsyncIterator[PostgresOutbox]:
     await opened.close()
 
 
-def an_engine(outbox: Outbox) -> DeliveryEngine:
-    return DeliveryEngine(outbox.store, channels(), config(), clock=SystemClock())
+def an_engine(outbox: Outbox, lines: Channels | None = None, **changes: Any) -> DeliveryEngine:
+    return DeliveryEngine(outbox.store, lines or channels(), config(**changes), clock=SystemClock())
+
+
+@asynccontextmanager
+async def guarded_channels() -> AsyncIterator[Channels]:
+    """Lines that may call loopback, through the guard."""
+    outbound = Outbound(["127.0.0.0/8"])
+    async with HttpClient(outbound, allow_plain_http=True) as http:
+        lent = PluginServices(http, outbound, structlog.get_logger("tests"))
+        yield Channels({"recording": RecordingChannel}, lambda _: PluginConfig(), BOX, lambda _: lent)
 
 
 def now_us() -> int:
@@ -165,3 +181,77 @@ async def test_only_a_delivery_that_was_made_wakes_anybody(outbox: PostgresOutbo
         connection.execute("SELECT pg_notify('pulse_deliveries', 'the end')")
     assert await asyncio.wait_for(anext(heard), 20) == "the end"
     await heard.aclose()
+
+
+async def test_the_ledger_says_whom_each_attempt_met_and_what_follows(
+    outbox: PostgresOutbox, database: Database
+) -> None:
+    async with http_receiver() as receiver:
+
+        async def post(channel: RecordingChannel, _: object) -> str:
+            return (await channel.services.http.post(receiver.url)).raise_for_failure().receipt
+
+        RecordingChannel.behaviours["post"] = post
+        receiver.mood = "temporary"
+        integration = await outbox.integrate(config={"behaviour": "post"})
+        async with guarded_channels() as lines, running(an_engine(outbox, lines)):
+            delivery = await promise(outbox, integration, due_us=now_us())
+            await until_status(outbox, delivery, "RETRYING")
+            receiver.mood = "ok"
+            await until_status(outbox, delivery, "DELIVERED")
+    with database.superuser() as connection:
+        rows = connection.execute(
+            "SELECT address, tls, next_at > started_at + interval '3 s' FROM delivery_attempts ORDER BY attempt"
+        ).fetchall()
+    assert rows == [(f"127.0.0.1:{receiver.port}", "", True), (f"127.0.0.1:{receiver.port}", "", None)]
+
+
+async def test_breakers_are_stored_while_they_are_open(outbox: PostgresOutbox, database: Database) -> None:
+    async def fail(*_: object) -> None:
+        raise TemporaryFailure("out of order")
+
+    RecordingChannel.behaviours["fail"] = fail
+    integration = await outbox.integrate(config={"behaviour": "fail"})
+    engine = an_engine(outbox, breaker_failures=3, breaker_probe_s=0.5, breaker_longest_s=0.5)
+    async with running(engine):
+        deliveries = [make(integration, due_us=now_us()) for _ in range(6)]
+        await outbox.insert(deliveries)
+        await until_stored(database, [(integration.integration_id, "out of order")])
+        RecordingChannel.behaviours["fail"] = RecordingChannel.behaviours["deliver"]
+        await until_stored(database, [])
+        await settled(outbox)
+
+
+async def test_an_edit_reaches_the_engine(outbox: PostgresOutbox, database: Database) -> None:
+    async def fail(*_: object) -> None:
+        raise TemporaryFailure("out of order")
+
+    RecordingChannel.behaviours["fail"] = fail
+    integration = await outbox.integrate(config={"behaviour": "fail"})
+    async with running(an_engine(outbox, breaker_failures=1, breaker_probe_s=600)):
+        deliveries = [make(integration, due_us=now_us()) for _ in range(3)]
+        await outbox.insert(deliveries)
+        await until_stored(database, [(integration.integration_id, "out of order")])
+        RecordingChannel.behaviours["fail"] = RecordingChannel.behaviours["deliver"]
+        pool = await open_pool(database.dsn("pulse_admin"), name="test")
+        await Integrations(pool).update("tenant-a", integration.integration_id, actor="me", name="mended")
+        await pool.close()
+        await settled(outbox)
+        await until_stored(database, [])
+
+
+async def until_status(outbox: PostgresOutbox, delivery: Delivery, wanted: str) -> None:
+    end = time.monotonic() + 30
+    while (found := (await outbox.state(delivery)).status) != wanted:
+        assert time.monotonic() < end, found
+        await asyncio.sleep(0.02)
+
+
+async def until_stored(database: Database, wanted: list[tuple[uuid.UUID, str]]) -> None:
+    """Wait until these, and no other, breakers are open in the database."""
+
+    def stored() -> bool:
+        with database.superuser() as connection:
+            return connection.execute("SELECT integration_id, last_error FROM breakers").fetchall() == wanted
+
+    await until(stored, what=f"open breakers {wanted}")

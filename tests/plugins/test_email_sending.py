@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulse_core.api import PermanentFailure, TemporaryFailure
+from pulse_core.outbound.contact import noting
 from pulse_core.testing.channels import a_notification
 from pulse_email import pool as pool_module
 from pulse_email.channel import EmailChannel
@@ -39,6 +40,15 @@ async def test_everybody_gets_one_mail(server: MailServer) -> None:
     assert _who(server) == [(OPS, BOSS, LOG)]
     assert server.mails[0].sender == "alerts@example.com"
     assert receipt.startswith(f"250 2.0.0 taken as 4711 from 127.0.0.1 port {server.port} (127.0.0.1), no TLS in ")
+
+
+async def test_the_ledger_is_told_whom_a_kept_connection_goes_to(server: MailServer) -> None:
+    async with mailing(server.port) as channel:
+        for _ in range(2):
+            with noting() as contact:
+                await channel.send(a_notification())
+            assert contact.address == f"127.0.0.1:{server.port}"
+    assert len(server.connections) == 1
 
 
 async def test_some_are_refused_for_good(server: MailServer) -> None:

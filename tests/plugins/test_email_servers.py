@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pulse_core.api import OutboundRefused, PermanentFailure, PulseError, TemporaryFailure
 from pulse_core.outbound import Outbound
+from pulse_core.outbound.contact import noting
 from pulse_core.testing.channels import LOOPBACK, a_notification
 from support.certificates import Authority
 from support.mail_script import HANG_UP, SILENCE, mail_script
@@ -49,7 +50,9 @@ async def test_encrypted_and_logged_in(authority: Authority, tls: str) -> None:
         mailing(server.port, host="mail.test", tls=tls, outbound=_outbound(authority, names), **LOGIN) as channel,
     ):
         for number in range(3):
-            receipt = await channel.send(a_notification(delivery_id=f"d{number}"))
+            with noting() as contact:
+                receipt = await channel.send(a_notification(delivery_id=f"d{number}"))
+            assert (contact.address, contact.tls[:7]) == (f"127.0.0.1:{server.port}", "TLSv1.3")
         assert [(mail.encrypted, mail.user) for mail in server.mails] == [(True, "pulse")] * 3
         assert (server.logins, names.asked) == (1, ["mail.test"])
         assert "(127.0.0.1), TLSv1.3" in receipt

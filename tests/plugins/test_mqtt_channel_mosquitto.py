@@ -11,6 +11,7 @@ import pytest
 
 from pulse_core.api import PermanentFailure, TemporaryFailure
 from pulse_core.outbound import Outbound
+from pulse_core.outbound.contact import noting
 from pulse_core.testing.channels import LOOPBACK, a_notification
 from support.certificates import Authority
 from support.mosquitto import PASSWORD, USER, Mosquitto, mosquitto
@@ -81,7 +82,9 @@ async def test_over_tls_by_name_at_the_checked_address(tmp_path: Path) -> None:
         url = f"mqtts://broker.test:{broker.port}"
         async with publishing(broker.port, url=url, outbound=outbound, qos=2, **LOGIN) as channel:
             for number in range(50):
-                receipt = await channel.send(a_notification(device_id=f"d{number}", summary="x" * 5000))
+                with noting() as contact:
+                    receipt = await channel.send(a_notification(device_id=f"d{number}", summary="x" * 5000))
+                assert (contact.address, contact.tls[:7]) == (f"127.0.0.1:{broker.port}", "TLSv1.3")
         assert "(127.0.0.1), TLSv1.3, MQTT 5" in receipt
         assert names.asked == ["broker.test"]
 

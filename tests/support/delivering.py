@@ -23,7 +23,8 @@ NOON = 0.5
 
 
 def config(**changes: Any) -> DeliveryConfig:
-    return DeliveryConfig(**({"attempt_timeout_s": 5, "lease_s": 30} | changes))
+    """A configuration whose breakers stay out of the way unless told otherwise."""
+    return DeliveryConfig(**({"attempt_timeout_s": 5, "lease_s": 30, "breaker_failures": 1000} | changes))
 
 
 def an_engine(outbox: MemoryOutbox, clock: Any, lines: Any = None, **changes: Any) -> DeliveryEngine:

@@ -49,6 +49,18 @@ class Noted(Struct):
     receipt: str
 
 
+class Made(Struct):
+    """A delivery that another one caused."""
+
+    delivery_id: uuid.UUID
+    integration_id: uuid.UUID
+    event: str
+    cause: str
+    status: str
+    told_id: str
+    """The delivery id in its notification."""
+
+
 class Outbox(Protocol):
     """What the tests arrange with and look at."""
 
@@ -70,6 +82,10 @@ class Outbox(Protocol):
     async def expire_leases(self, at_us: int) -> None: ...
 
     async def remove(self, integration: StoredIntegration) -> None: ...
+
+    async def route(self, first: StoredIntegration, second: StoredIntegration, after_s: int = 600) -> uuid.UUID: ...
+
+    async def caused(self, delivery: Delivery) -> list[Made]: ...
 
 
 async def promise(
@@ -175,6 +191,25 @@ class MemoryOutbox:
         for delivery_id in gone:
             del self.store.rows[delivery_id]
 
+    async def route(self, first: StoredIntegration, second: StoredIntegration, after_s: int = 600) -> uuid.UUID:
+        route_id = uuid.uuid4()
+        self.store.fallbacks[route_id] = (second.integration_id, after_s)
+        return route_id
+
+    async def caused(self, delivery: Delivery) -> list[Made]:
+        return [
+            Made(
+                one.delivery.delivery_id,
+                one.delivery.integration_id,
+                str(one.delivery.event),
+                one.delivery.cause,
+                one.status,
+                one.delivery.notification.delivery_id,
+            )
+            for one in self.store.rows.values()
+            if one.delivery.caused_by == delivery.delivery_id
+        ]
+
 
 class PostgresOutbox:
     """Over PostgreSQL: arranged and looked at as the superuser, worked as ``pulse_deliver``."""
@@ -273,6 +308,28 @@ class PostgresOutbox:
         )
         assert row is not None
         return StoredIntegration(**{**dict(row), "config": msgspec.json.decode(row["config"])})
+
+    async def route(self, first: StoredIntegration, second: StoredIntegration, after_s: int = 600) -> uuid.UUID:
+        route_id = uuid.uuid4()
+        await self._admin.execute(
+            "INSERT INTO integration_routes (tenant_id, route_id, integration_id, fallback_integration_id,"
+            " fallback_after_s) VALUES ($1, $2, $3, $4, $5)",
+            first.tenant_id,
+            route_id,
+            first.integration_id,
+            second.integration_id,
+            after_s,
+        )
+        return route_id
+
+    async def caused(self, delivery: Delivery) -> list[Made]:
+        rows = await self._admin.fetch(
+            "SELECT delivery_id, integration_id, event, cause, status, notification ->> 'delivery_id' AS told_id"
+            " FROM deliveries WHERE tenant_id = $1 AND caused_by = $2",
+            delivery.tenant_id,
+            delivery.delivery_id,
+        )
+        return [Made(**dict(row)) for row in rows]
 
     async def expire_leases(self, at_us: int) -> None:
         await self._admin.execute(
