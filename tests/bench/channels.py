@@ -44,7 +44,7 @@ def webhooks(bench: Bench) -> list[Figure]:
     count = _count(bench, 20_000)
     with bench.product(*FLEETS) as (product, _), Sink(bench.fresh_folder(), SinkSpec("webhook", MANY)) as sink:
         limit = bare(bench, "webhook", sink.ports, 200)
-        many = integrate(product, "webhook", [_webhook(port) for port in sink.ports])
+        many = integrate(product, "webhook", [webhook_config(port) for port in sink.ports])
         return [
             _figure(product, sink, many, count, f"Webhooks to {MANY} endpoints", 1000, limit),
             _figure(product, sink, many[:1], count // 4, "Webhooks to one endpoint, 10 at a time", 1000, limit),
@@ -97,7 +97,8 @@ def _count(bench: Bench, normal: int) -> int:
     return 5 * normal if bench.full else normal
 
 
-def _webhook(port: int) -> dict[str, Any]:
+def webhook_config(port: int) -> dict[str, Any]:
+    """A webhook to a port of this machine."""
     return {"url": f"http://127.0.0.1:{port}/hook", "secret": SECRET}
 
 

@@ -20,21 +20,19 @@ TENANTS = 5
 DEVICES = 100
 """Of each tenant: who the alerts are about."""
 
-_PREPARE = """
-    CREATE TEMPORARY TABLE made ON COMMIT DROP AS
-    SELECT tenant_id, integration_id, gen_random_uuid() AS alert_id, gen_random_uuid() AS delivery_id,
-           tenant_id || '-' || lpad((n %% %(devices)s)::text, 6, '0') AS device_id
-    FROM generate_series(0, %(count)s - 1) AS n
-    JOIN unnest(%(tenants)s::text[], %(integrations)s::uuid[]) WITH ORDINALITY AS i (tenant_id, integration_id, place)
-        ON i.place = n %% %(integrations_count)s + 1
-"""
-_ALERTS = """
-    INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
-                        summary, opened_at)
-    SELECT tenant_id, alert_id, device_id, 's-1', 'NO_HEARTBEAT', alert_id::text, 'OPEN', 4, 0.9, 'silent', now()
-    FROM made
-"""
-_DELIVERIES = """
+_FILL = """
+    WITH made AS MATERIALIZED (
+        SELECT tenant_id, integration_id, gen_random_uuid() AS alert_id, gen_random_uuid() AS delivery_id,
+               tenant_id || '-' || lpad((n %% %(devices)s)::text, 6, '0') AS device_id
+        FROM generate_series(%(first)s, %(first)s + %(count)s - 1) AS n
+        JOIN unnest(%(tenants)s::text[], %(integrations)s::uuid[]) WITH ORDINALITY
+            AS i (tenant_id, integration_id, place) ON i.place = n %% %(places)s + 1
+    ), opened AS (
+        INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity,
+                            confidence, summary, opened_at)
+        SELECT tenant_id, alert_id, device_id, 's-1', 'NO_HEARTBEAT', alert_id::text, 'OPEN', 4, 0.9, 'silent', now()
+        FROM made
+    )
     INSERT INTO deliveries (tenant_id, delivery_id, integration_id, alert_id, route_id, event, cause, notification,
                             due_at)
     SELECT tenant_id, delivery_id, integration_id, alert_id, gen_random_uuid(), 'OPEN', 'alert', jsonb_build_object(
@@ -43,9 +41,10 @@ _DELIVERIES = """
                'summary', 'No word from ' || device_id || ' for 30 s', 'status', 'OPEN', 'event', 'OPEN',
                'created_at', '2026-09-21T14:13:20Z', 'delivery_id', delivery_id,
                'details', jsonb_build_object('last_seen', '2026-09-21T14:12:50Z', 'threshold_s', 30, 'site', 's-1')),
-           now()
+           clock_timestamp()
     FROM made
 """
+_TICK_S = 0.02
 _OPEN = "SELECT count(*) FROM deliveries WHERE status IN ('PENDING', 'SENDING', 'RETRYING')"
 _RESULT = """
     SELECT count(*) FILTER (WHERE status = 'DELIVERED'), count(*), max(attempts),
@@ -79,28 +78,43 @@ def integrate(product: Product, kind: str, configs: Sequence[dict[str, Any]]) ->
     return made
 
 
-def fill(connection: psycopg.Connection[Any], integrations: Sequence[Integration], count: int) -> None:
-    """Make so many deliveries due, all in one transaction: alerts of their own, in turn for each integration."""
+def fill(
+    connection: psycopg.Connection[Any], integrations: Sequence[Integration], count: int, *, first: int = 0
+) -> None:
+    """Make so many deliveries due, all at once: alerts of their own, in turn for each integration from ``first`` on."""
     values = {
         "devices": DEVICES,
+        "first": first,
         "count": count,
         "tenants": [tenant for tenant, _ in integrations],
         "integrations": [integration for _, integration in integrations],
-        "integrations_count": len(integrations),
+        "places": len(integrations),
     }
-    with connection.transaction():
-        connection.execute(_PREPARE, values)
-        connection.execute(_ALERTS)
-        connection.execute(_DELIVERIES)
+    connection.execute(_FILL, values)
 
 
-def emptied(connection: psycopg.Connection[Any], within_s: float) -> Emptied:
-    """Wait until nothing is open any more. Whatever is not delivered at the first attempt is an error."""
+def trickle(
+    connection: psycopg.Connection[Any], integrations: Sequence[Integration], rate: float, seconds: float
+) -> None:
+    """Make deliveries due at this rate, some every 20 ms, in turn for each integration."""
+    made, began = 0, time.monotonic()
+    while (passed_s := time.monotonic() - began) < seconds:
+        due = int(passed_s * rate) - made
+        if due:
+            fill(connection, integrations, due, first=made)
+            made += due
+        time.sleep(_TICK_S)
+
+
+def emptied(connection: psycopg.Connection[Any], within_s: float, *, all_of_it: bool = True) -> Emptied:
+    """Wait until nothing is open any more. ``all_of_it``: what was not delivered at once is an error."""
     until_sync(lambda: connection.execute(_OPEN).fetchone() == (0,), within_s=within_s, every_s=0.5, what="the outbox")
     row = connection.execute(_RESULT).fetchone()
     assert row is not None
     delivered, total, attempts, seconds = row
-    assert (delivered, attempts) == (total, 1), f"{delivered} of {total} delivered, {attempts} attempts at most"
+    assert not all_of_it or (delivered, attempts) == (total, 1), (
+        f"{delivered} of {total} delivered, {attempts} attempts at most"
+    )
     return Emptied(delivered, seconds)
 
 
