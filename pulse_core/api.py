@@ -44,6 +44,7 @@ from pulse_core.records import (
     Severity,
     Verdict,
 )
+from pulse_core.trust import check_tls_trust
 from pulse_core.urls import SecretUrl, WebUrl, origin
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ __all__ = [
     "TemporaryFailure",
     "Verdict",
     "WebUrl",
+    "check_tls_trust",
     "field_validator",
     "hookimpl",
     "model_validator",

@@ -15,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -103,6 +104,7 @@ class Config(BaseSettings):
         env_prefix="PULSE_",
         env_nested_delimiter="__",
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # the input may be a secret
     )
 
     mode: Literal["prod", "dev"] = "prod"
@@ -116,6 +118,8 @@ class Config(BaseSettings):
     secret_key: SecretStr | None = None
     """At least 32 characters. From it come the database roles' passwords and the key for stored secrets.
     None: generated into ``data_dir`` (mode 0600)."""
+    previous_secret_keys: tuple[SecretStr, ...] = ()
+    """While ``secret_key`` is replaced: the keys before it, with which stored secrets may still be encrypted."""
     admin_key: SecretStr | None = None
     """What X-Admin-Key must be. None: the provisioning API is closed (dev: ``dev-admin-key``)."""
     telemetry_store: str = "postgres"
@@ -153,6 +157,11 @@ class Config(BaseSettings):
         return tuple(sources)
 
     @property
+    def allows_plain_http(self) -> bool:
+        """Whether channels may call ``http:`` URLs, and customers write them down."""
+        return self.mode == "dev"
+
+    @property
     def effective_admin_key(self) -> str | None:
         """The admin key in force; dev mode has the well-known one."""
         if self.admin_key is not None:
@@ -175,6 +184,8 @@ def load_config(path: Path | None = None, **overrides: Any) -> Config:
         config = _FromFile(**overrides)
     except ValidationError as error:
         raise ConfigError(explain(error, Config)) from error
+    except SettingsError as error:  # what stands in an environment variable and should be JSON
+        raise ConfigError(f"{error}: lists and tables are written as JSON there") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     _refuse_development_defaults(config)
@@ -212,7 +223,10 @@ _SHORTEST_SECRET = 32
 
 
 def _refuse_development_defaults(config: Config) -> None:
-    if config.secret_key is not None and len(config.secret_key.get_secret_value()) < _SHORTEST_SECRET:
-        raise ConfigError(f"secret_key: at least {_SHORTEST_SECRET} characters; `openssl rand -hex 32` makes one")
+    keys = {"secret_key": config.secret_key} if config.secret_key is not None else {}
+    keys |= {f"previous_secret_keys.{at}": key for at, key in enumerate(config.previous_secret_keys)}
+    for name, key in keys.items():
+        if len(key.get_secret_value()) < _SHORTEST_SECRET:
+            raise ConfigError(f"{name}: at least {_SHORTEST_SECRET} characters; `openssl rand -hex 32` makes one")
     if config.mode == "prod" and config.effective_admin_key == DEV_ADMIN_KEY:
         raise ConfigError(f"admin_key: {DEV_ADMIN_KEY!r} is for development; choose another, or set mode = 'dev'")

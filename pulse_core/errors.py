@@ -6,7 +6,8 @@
     ├── TemporaryFailure            may work later (retry_after_s, if the peer said when)
     │   ├── StoreUnavailable        the database does not answer; nothing was acknowledged
     │   │   └── OwnershipLost       another process took our devices over: start again
-    │   └── NameUnresolved          DNS gave no answer: fail closed now, try again later
+    │   ├── NameUnresolved          DNS gave no answer: fail closed now, try again later
+    │   └── TooMany                 the caller asked more often than is allowed (retry_after_s)
     └── PermanentFailure            the same attempt will fail again
         ├── EndpointGone            the receiver said never again (410): the integration is disabled
         ├── OutboundRefused         the guard: not a public address
@@ -55,6 +56,10 @@ class OwnershipLost(StoreUnavailable):
 
 class NameUnresolved(TemporaryFailure):
     """A host name did not resolve. The guard fails closed; a later attempt may succeed."""
+
+
+class TooMany(TemporaryFailure):
+    """The caller asked more often than is allowed."""
 
 
 class PermanentFailure(PulseError):  # noqa: N818 - see TemporaryFailure

@@ -39,21 +39,29 @@ def split_secrets(model: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
     return public, secrets
 
 
-def join_secrets(model_type: type[ModelT], public: Mapping[str, Any], secret: Mapping[str, Any]) -> ModelT:
+def join_secrets(
+    model_type: type[ModelT], public: Mapping[str, Any], secret: Mapping[str, Any], *, context: Any = None
+) -> ModelT:
     """Put a configuration together again.
 
+    :param context: for the model's validators.
     :raises SecretUnreadable: a mask has no secret, or a secret no place.
     :raises pydantic.ValidationError: the stored configuration does not fit ``model_type`` (any more).
     """
     whole = copy.deepcopy(dict(public))
     for pointer, value in secret.items():
         _put(whole, pointer, value)
-    model = model_type.model_validate(whole)
+    model = model_type.model_validate(whole, context=context)
     for path, value in _secrets(model, ()):
         pointer = "".join(f"/{_escaped(step)}" for step in path)
         if value == MASK and pointer not in secret:
             raise SecretUnreadable(f"the secret at {pointer} is not stored")
     return model
+
+
+def still_masked(public: Mapping[str, Any], secret: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the secrets whose place in an edited configuration still reads ``********``: they are to be kept."""
+    return {pointer: value for pointer, value in secret.items() if _at(public, pointer) == MASK}
 
 
 def masked(model_type: type[BaseModel] | None, public: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,8 +110,22 @@ def _secrets(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _secrets(item, (*path, str(index)))
 
 
+def _at(whole: Any, pointer: str) -> Any:
+    """What stands at ``pointer``; None when there is no such place."""
+    for step in _steps(pointer):
+        try:
+            whole = whole[int(step)] if isinstance(whole, list) else whole[step]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return whole
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def _put(whole: dict[str, Any], pointer: str, value: Any) -> None:
-    *steps, last = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    *steps, last = _steps(pointer)
     place: Any = whole
     try:
         for step in steps:

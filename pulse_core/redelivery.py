@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOOK_BACK_US = 15 * 60 * 1_000_000
 """How long after the first delivery a reading without ``ts`` is recognised."""
 
+_ANY_TS_US = 2**63
+"""Later than any reading: each is looked up."""
+
 
 def sort_out(
     readings: Sequence[Reading], states: Mapping[DeviceKey, DeviceState]
@@ -52,4 +55,7 @@ def sort_out(
 
 
 def _newest(state: DeviceState | None) -> tuple[int, int | None]:
-    return (0, None) if state is None else (state.last_ts_us, state.last_seq)
+    """A device of which we know no reading may have had some: it was deleted, and registered again."""
+    if state is None or not state.last_ts_us:
+        return _ANY_TS_US, None
+    return state.last_ts_us, state.last_seq

@@ -24,7 +24,9 @@ class SecretBox:
     """
 
     def __init__(self, *keys: str) -> None:
-        self._fernet = MultiFernet([Fernet(_derived(key)) for key in keys])
+        fernets = [Fernet(_derived(key)) for key in keys]
+        self._current = fernets[0]
+        self._fernet = MultiFernet(fernets)
 
     def seal(self, fields: dict[str, Any]) -> bytes:
         """Encrypt JSON-able fields with the first key."""
@@ -37,6 +39,14 @@ class SecretBox:
         except InvalidToken:
             raise SecretUnreadable("a stored secret was encrypted with another secret_key") from None
         return fields
+
+    def is_current(self, blob: bytes) -> bool:
+        """Whether it was encrypted with the first key."""
+        try:
+            self._current.decrypt(bytes(blob))
+        except InvalidToken:
+            return False
+        return True
 
     def reseal(self, blob: bytes) -> bytes:
         """Encrypt a stored secret anew with the first key. Raises SecretUnreadable."""

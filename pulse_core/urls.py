@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 from yarl import URL
 
 from pulse_core.addresses import literal
 from pulse_core.errors import OutboundRefused
 
 LONGEST_URL = 2048
+
+NO_PLAIN_HTTP = {"no_plain_http": True}
+"""The validation context in which an http URL is refused: when a customer saves one that production would never call.
+What is stored already is read without it, and refused when it is called."""
 
 
 def origin(url: str) -> str:
@@ -40,13 +44,20 @@ def web_url(url: str) -> str:
     return url
 
 
-def _secret_url(url: SecretStr) -> SecretStr:
-    web_url(url.get_secret_value())
+def _shown_url(url: str, info: ValidationInfo) -> str:
+    web_url(url)
+    if (info.context or {}).get("no_plain_http") and URL(url).scheme != "https":
+        raise ValueError("an https: URL is needed: production does not call http:")
     return url
 
 
-WebUrl = Annotated[str, AfterValidator(web_url), Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
-"""An http or https URL that may be shown. (Production refuses to call http.)"""
+def _secret_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
+    _shown_url(url.get_secret_value(), info)
+    return url
+
+
+WebUrl = Annotated[str, AfterValidator(_shown_url), Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
+"""An http or https URL that may be shown. (Production takes and calls https only.)"""
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Field(max_length=LONGEST_URL)]
 """An http or https URL that is itself a secret, as chat services hand them out: encrypted, never shown."""

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
+    from pulse_postgres.connections import Connections
+
 
 @asynccontextmanager
 async def acting(
-    pool: asyncpg.Pool[Any], *, exists: str = "it exists already", missing: str = "there is no such object"
+    pool: Connections, *, exists: str = "it exists already", missing: str = "there is no such object"
 ) -> AsyncIterator[PoolConnectionProxy[Any]]:
     """Give a connection in a transaction.
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pulse_postgres.acting import acting
+
 if TYPE_CHECKING:
+    import asyncpg
     from asyncpg import Connection
     from asyncpg.pool import PoolConnectionProxy
 
@@ -32,3 +35,15 @@ async def audit(
     :param details: what else is worth knowing; never a secret.
     """
     await connection.execute(_APPEND, tenant_id, actor, action, resource, msgspec.json.encode(details or {}).decode())
+
+
+class AuditLog:
+    """For deeds that change nothing but must be known: what operators look at. ``pool`` logs in as pulse_operator."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def note(self, actor: str, action: str, resource: str, details: dict[str, Any] | None = None) -> None:
+        """Append one line, committed when this returns. Show nothing before that."""
+        async with acting(self._pool) as connection:
+            await audit(connection, actor, action, resource=resource, details=details)

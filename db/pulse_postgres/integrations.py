@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from pulse_core.errors import NotFound
 from pulse_core.outbox import StoredIntegration
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.delivery_record import TOPIC
-from pulse_postgres.integration_pages import SHOWN, integration_of, integration_page, route_page
+from pulse_postgres.integration_pages import LIVE, SHOWN, integration_of, integration_page, route_page
 from pulse_postgres.routes import COLUMNS, route_of
 from pulse_postgres.sqltime import us
 
@@ -22,23 +23,45 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from pulse_core.records import Route
+    from pulse_postgres.connections import Connections
     from pulse_postgres.paging import Page
 
 _CREATE = f"""
-    INSERT INTO integrations (tenant_id, integration_id, type, name, enabled, config, secrets)
-    VALUES ($1, gen_random_uuid(), $2, $3, $4, $5::jsonb, $6) RETURNING {SHOWN}
+    INSERT INTO integrations (tenant_id, integration_id, type, name, enabled, config, secrets, retry)
+    VALUES ($1, gen_random_uuid(), $2, $3, $4, $5::jsonb, $6, $7::jsonb) RETURNING {SHOWN}
 """
 _UPDATE = f"""
     UPDATE integrations SET name = COALESCE($3, name), enabled = COALESCE($4, enabled),
         disabled_reason = CASE WHEN $4 THEN NULL ELSE disabled_reason END, config = COALESCE($5::jsonb, config),
-        secrets = CASE WHEN $5::jsonb IS NULL THEN secrets ELSE $6 END, updated_at = clock_timestamp()
-    WHERE tenant_id = $1 AND integration_id = $2 RETURNING {SHOWN}
+        secrets = CASE WHEN $5::jsonb IS NULL THEN secrets ELSE $6 END,
+        retry = CASE WHEN $7 THEN $8::jsonb ELSE retry END, updated_at = clock_timestamp()
+    WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE} RETURNING {SHOWN}
 """
 _STORED = f"""
     SELECT tenant_id, integration_id, type, config, secrets, enabled, disabled_reason, {us("updated_at")}
-    FROM integrations WHERE tenant_id = $1 AND integration_id = $2
+    FROM integrations WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE}
 """
-_DELETE = "DELETE FROM integrations WHERE tenant_id = $1 AND integration_id = $2 RETURNING true"
+# The row stays, with its type and name, for the sake of what was sent through it.
+_DELETE = f"""
+    UPDATE integrations SET deleted_at = clock_timestamp(), enabled = false, secrets = NULL, config = '{{}}',
+        updated_at = clock_timestamp()
+    WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE} RETURNING true
+"""
+_DELETE_ROUTES_TO = "DELETE FROM integration_routes WHERE tenant_id = $1 AND integration_id = $2"
+_FORGET_FALLBACK = """
+    UPDATE integration_routes SET fallback_integration_id = NULL, updated_at = clock_timestamp()
+    WHERE tenant_id = $1 AND fallback_integration_id = $2
+"""
+_CANCEL_WAITING = """
+    UPDATE deliveries SET status = 'CANCELLED', finished_at = clock_timestamp(),
+        last_error = 'the integration was deleted'
+    WHERE tenant_id = $1 AND integration_id = $2 AND status IN ('PENDING', 'RETRYING')
+"""
+# FOR SHARE: nobody deletes it before the route that leads to it is there to be deleted, too.
+_LIVE_ONES = f"""
+    SELECT integration_id FROM integrations WHERE tenant_id = $1 AND integration_id = ANY($2::uuid[]) AND {LIVE}
+    ORDER BY integration_id FOR SHARE
+"""
 
 _VALUES = "$1, $2, $3, $4, $5::text[], $6::smallint[], $7, $8::text[], $9::text[], $10::text[], $11, $12, $13, $14"
 _CREATE_ROUTE = f"""
@@ -61,11 +84,12 @@ _DELETE_ROUTE = "DELETE FROM integration_routes WHERE tenant_id = $1 AND route_i
 class Integrations:
     """Every call names its tenant, and what is another tenant's does not exist.
 
-    ``pool`` logs in as pulse_admin. An integration is a dict without its secrets (``has_secrets`` says whether there
-    are any); the encrypted secrets come out of :meth:`stored` only.
+    ``pool`` logs in as pulse_admin, or is a customer's own :class:`~pulse_postgres.connections.TenantPool`. An
+    integration is a dict without its secrets (``has_secrets`` says whether there are any); the encrypted secrets come
+    out of :meth:`stored` only.
     """
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    def __init__(self, pool: Connections) -> None:
         self._pool = pool
 
     async def create(
@@ -78,15 +102,19 @@ class Integrations:
         *,
         actor: str,
         enabled: bool = True,
+        retry: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make an integration of channel type ``type_`` and return it.
 
         :param config: what may be shown of the channel's configuration, ready for JSON.
         :param secrets: the rest, encrypted already.
+        :param retry: its own retry schedule (fields of a ``Schedule``); None: the contract's.
         :raises NotFound: there is no such tenant.
         """
         async with acting(self._pool, missing=f"there is no tenant {tenant_id!r}") as connection:
-            row = await connection.fetchrow(_CREATE, tenant_id, type_, name, enabled, _json(config), secrets)
+            row = await connection.fetchrow(
+                _CREATE, tenant_id, type_, name, enabled, _json(config), secrets, _json(retry)
+            )
             made = integration_of(_found(row, "integration"))
             await _note(connection, actor, "integration.create", tenant_id, made["integration_id"])
         return made
@@ -101,7 +129,7 @@ class Integrations:
         """One integration. Raises NotFound."""
         with asking():
             row = await self._pool.fetchrow(
-                f"SELECT {SHOWN} FROM integrations WHERE tenant_id = $1 AND integration_id = $2",
+                f"SELECT {SHOWN} FROM integrations WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE}",
                 tenant_id,
                 integration_id,
             )
@@ -123,32 +151,50 @@ class Integrations:
         enabled: bool | None = None,
         config: dict[str, Any] | None = None,
         secrets: bytes | None = None,
+        retry: dict[str, Any] | UnsetType | None = UNSET,
     ) -> dict[str, Any]:
         """Change what is given and return the whole. ``secrets`` goes with ``config``: both are replaced, or none.
 
-        Enabling clears the reason for which it was disabled; the engine hears that it may work now. Raises NotFound.
+        ``retry`` may be given as None: the contract's schedule. Enabling clears the reason for which it was disabled;
+        the engine hears that it may work now. Raises NotFound.
         """
         async with acting(self._pool) as connection:
-            packed = None if config is None else _json(config)
-            row = await connection.fetchrow(_UPDATE, tenant_id, integration_id, name, enabled, packed, secrets)
+            own = None if retry is UNSET else retry
+            row = await connection.fetchrow(
+                _UPDATE,
+                tenant_id,
+                integration_id,
+                name,
+                enabled,
+                _json(config),
+                secrets,
+                retry is not UNSET,
+                _json(own),
+            )
             changed = integration_of(_found(row, "integration"))
             await connection.execute("SELECT pg_notify($1, $2)", TOPIC, f"{tenant_id}/{integration_id}")
             await _note(connection, actor, "integration.update", tenant_id, integration_id)
         return changed
 
     async def delete(self, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> None:
-        """Remove an integration with its routes and deliveries. Raises NotFound."""
+        """Remove an integration with its routes, and cancel what waits for it. Raises NotFound.
+
+        What was sent through it stays in the ledger.
+        """
         async with acting(self._pool) as connection:
             _found(await connection.fetchrow(_DELETE, tenant_id, integration_id), "integration")
+            for statement in (_DELETE_ROUTES_TO, _FORGET_FALLBACK, _CANCEL_WAITING):
+                await connection.execute(statement, tenant_id, integration_id)
             await _note(connection, actor, "integration.delete", tenant_id, integration_id)
 
     async def create_route(self, route: Route, *, actor: str) -> Route:
         """Keep a new route.
 
-        :raises NotFound: the tenant has no such integration.
+        :raises NotFound: the tenant has no such integration, or none such to fall back to.
         :raises Conflict: there is a route of that id already.
         """
         async with acting(self._pool, missing="there is no such integration") as connection:
+            await _demand_live(connection, route)
             await connection.execute(_CREATE_ROUTE, *_values(route))
             await _note(connection, actor, "route.create", route.tenant_id, route.route_id)
         return route
@@ -165,6 +211,7 @@ class Integrations:
     async def update_route(self, route: Route, *, actor: str) -> Route:
         """Replace the route of that tenant and id. Raises NotFound, for the integration too."""
         async with acting(self._pool, missing="there is no such integration") as connection:
+            await _demand_live(connection, route)
             _found(await connection.fetchrow(_UPDATE_ROUTE, *_values(route)), "route")
             await _note(connection, actor, "route.update", route.tenant_id, route.route_id)
         return route
@@ -201,8 +248,17 @@ def _values(route: Route) -> tuple[Any, ...]:
     )
 
 
-def _json(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+async def _demand_live(connection: PoolConnectionProxy[Any], route: Route) -> None:
+    wanted = {route.integration_id} | ({route.fallback_integration_id} - {None})
+    found = {row[0] for row in await connection.fetch(_LIVE_ONES, route.tenant_id, list(wanted))}
+    if route.integration_id not in found:
+        raise NotFound("there is no such integration")
+    if wanted - found:
+        raise NotFound("there is no such integration to fall back to")
 
 
 async def _note(

@@ -17,6 +17,7 @@ from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_postgres import writes as sql
 from pulse_postgres.pool import server_settings, unavailable
 from pulse_postgres.states import load_states
+from pulse_postgres.tally import write_tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,7 +187,8 @@ class PostgresLane:
             await sql.write_states(connection, writes.states)
             happened = await sql.write_changes(connection, writes.changes)
             await sql.write_deliveries(connection, writes.deliveries, happened)
-            await sql.write_rejects(connection, writes.rejects, writes.batch_id, self._partitions[0], self._shard)
+            kept = self._telemetry.transactional
+            await write_tally(connection, writes, self._partitions[0], self._shard, readings_kept=kept)
 
     def _drop(self, connection: asyncpg.Connection) -> None:
         connection.terminate()

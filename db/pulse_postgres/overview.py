@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.counts import count_all
+from pulse_postgres.delivery_pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import device_page, one_device
-from pulse_postgres.incidents import alert_page, delivery_page, one_alert, one_delivery
+from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_pages import integration_page, route_page
 from pulse_postgres.refusals import quarantine_page, refused_page
 
@@ -93,24 +94,14 @@ class Overview:
         return await one_alert(self._pool, tenant_id, alert_id)
 
     async def deliveries(
-        self,
-        *,
-        tenant_id: str | None = None,
-        alert_id: uuid.UUID | None = None,
-        integration_id: uuid.UUID | None = None,
-        status: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
     ) -> Page:
-        """Deliveries, the newest first, each with its ``attempts`` in order."""
+        """Deliveries, the newest first, each with its ``attempts`` in order.
+
+        :param wanted: the fields of a :class:`~pulse_postgres.delivery_pages.DeliveryFilter`.
+        """
         return await delivery_page(
-            self._pool,
-            tenant_id=tenant_id,
-            alert_id=alert_id,
-            integration_id=integration_id,
-            status=status,
-            limit=limit,
-            cursor=cursor,
+            self._pool, DeliveryFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor
         )
 
     async def delivery(self, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:

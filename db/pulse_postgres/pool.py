@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import SchemaError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -69,14 +69,27 @@ def unavailable() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def login_refused() -> Iterator[None]:
+    """Say what to do when the database does not know a login role, or not by this password."""
+    try:
+        yield
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise SchemaError(
+            "the database knows no such login role, or another password for it: "
+            "run `pulse migrate` with this secret_key"
+        ) from error
+
+
 async def open_pool(dsn: str, *, name: str, max_size: int = 10, by_index: bool = False) -> asyncpg.Pool:
     """Open a pool of at most ``max_size`` connections. ``name`` shows in ``pg_stat_activity``.
 
     :param by_index: every statement is made for an index: let none, and no check of a foreign key, read a whole table
         because that was small when its plan was made. Plans are kept; a storm is faster than the next ANALYZE.
     :raises StoreUnavailable: the database does not answer.
+    :raises SchemaError: it knows no such login role, or another password for it.
     """
-    with unavailable():
+    with unavailable(), login_refused():
         return await asyncpg.create_pool(
             dsn,
             min_size=1,

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from pulse_core.errors import SchemaError
-from pulse_postgres.pool import unavailable
+from pulse_postgres.pool import login_refused, unavailable
 
 TABLE = "_yoyo_migrations"
 """Where yoyo notes what was applied."""
@@ -49,7 +49,7 @@ def judge(applied: list[str] | None, known: list[str]) -> None:
 
 async def _applied_ids(dsn: str) -> list[str] | None:
     try:
-        with unavailable():
+        with unavailable(), login_refused():
             connection = await asyncpg.connect(dsn, timeout=30, command_timeout=30)
             try:
                 rows = await connection.fetch(f"SELECT migration_id FROM public.{TABLE}")
@@ -59,9 +59,4 @@ async def _applied_ids(dsn: str) -> list[str] | None:
         return None
     except asyncpg.InsufficientPrivilegeError as error:
         raise SchemaError("the database is only half-migrated (no access to its list): run `pulse migrate`") from error
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise SchemaError(
-            "the database knows no such login role, or another password for it: "
-            "run `pulse migrate` with this secret_key"
-        ) from error
     return [row["migration_id"] for row in rows]

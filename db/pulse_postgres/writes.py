@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection
 
-    from pulse_core.records import AlertChange, Decision, Delivery, DeviceState, Reject, WriteSet
+    from pulse_core.records import AlertChange, Decision, Delivery, DeviceState, WriteSet
 
     Step = tuple[str, uuid.UUID, AlertEvent]
     """One step of an alert: tenant, alert, what happened."""
-
-_MINUTE_US = 60_000_000
 
 _STATES = f"""
     INSERT INTO device_state (tenant_id, device_id, status, status_since, status_until, last_seen_at, last_ts, last_seq,
@@ -67,24 +64,6 @@ _DELIVERIES = f"""
     FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
                 $9::bigint[], $10::uuid[]) AS x (t, id, i, a, r, e, c, n, due, b)
     ON CONFLICT DO NOTHING
-"""
-
-_FIRST_TIME = """
-    UPDATE lane_partitions SET batch_id = $2 WHERE partition = $1 AND batch_id IS DISTINCT FROM $2 RETURNING true
-"""
-
-_COUNTS = f"""
-    INSERT INTO quarantine_counts (tenant_id, minute, reason, shard, rejected)
-    SELECT t, {at("m")}, r, $5, n FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS x (t, m, r, n)
-    ON CONFLICT (tenant_id, minute, reason, shard) DO UPDATE
-        SET rejected = quarantine_counts.rejected + excluded.rejected
-"""
-
-_KEPT = f"""
-    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw)
-    SELECT t, gen_random_uuid(), {at("ts")}, r, de, d, tp, p::jsonb, raw
-    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
-        AS x (t, ts, r, de, d, tp, p, raw)
 """
 
 _DEVICES_LEFT = """
@@ -224,51 +203,33 @@ async def write_deliveries(connection: Connection, deliveries: Sequence[Delivery
     )
 
 
-async def write_rejects(
-    connection: Connection, rejects: Sequence[Reject], batch_id: uuid.UUID, partition: int, shard: int
-) -> None:
-    """Count refused messages, and keep those that are to be kept; nothing if this batch was committed before.
-
-    :param partition: one that the lane has locked: its row in lane_partitions is the lane's own.
-    """
-    if not rejects or not await connection.fetchval(_FIRST_TIME, partition, batch_id):
-        return
-    counts = Counter(
-        (reject.tenant_id, reject.received_us // _MINUTE_US * _MINUTE_US, str(reject.reason)) for reject in rejects
-    )
-    columns = [list(column) for column in zip(*sorted(counts), strict=True)]
-    await connection.execute(_COUNTS, *columns, [counts[name] for name in sorted(counts)], shard)
-    await _keep(connection, [each for each in rejects if each.payload_json is not None or each.raw is not None])
-
-
-async def _keep(connection: Connection, rejects: Sequence[Reject]) -> None:
-    if not rejects:
-        return
-    await connection.execute(
-        _KEPT,
-        [reject.tenant_id for reject in rejects],
-        [reject.received_us for reject in rejects],
-        [reject.reason for reject in rejects],
-        [reject.detail for reject in rejects],
-        [reject.device_id for reject in rejects],
-        [reject.topic for reject in rejects],
-        [reject.payload_json for reject in rejects],
-        [reject.raw for reject in rejects],
-    )
-
-
 async def without_the_vanished(connection: Connection, writes: WriteSet) -> WriteSet:
-    """Leave out what hangs on devices and integrations that were deleted meanwhile. Readings hang on nothing."""
+    """Leave out what hangs on devices and integrations that were deleted meanwhile. Readings hang on nothing.
+
+    A decision whose delivery is left out did not match after all: its integration was gone when it was made.
+    """
     keys = {state.key for state in writes.states} | {change.device for change, _ in writes.changes}
     targets = {(delivery.tenant_id, delivery.integration_id) for delivery in writes.deliveries}
     devices = await _left(connection, _DEVICES_LEFT, {(key.tenant_id, key.device_id) for key in keys})
     integrations = await _left(connection, _INTEGRATIONS_LEFT, targets)
+    lost = [each for each in writes.deliveries if (each.tenant_id, each.integration_id) not in integrations]
+    unmatched = {(each.tenant_id, each.alert_id, each.event, each.route_id) for each in lost if each.cause == "alert"}
     return msgspec.structs.replace(
         writes,
         states=[each for each in writes.states if (each.key.tenant_id, each.key.device_id) in devices],
-        changes=[each for each in writes.changes if (each[0].device.tenant_id, each[0].device.device_id) in devices],
+        changes=[
+            (change, tuple(_after_all(change, decision, unmatched) for decision in decisions))
+            for change, decisions in writes.changes
+            if (change.device.tenant_id, change.device.device_id) in devices
+        ],
         deliveries=[each for each in writes.deliveries if (each.tenant_id, each.integration_id) in integrations],
     )
+
+
+def _after_all(change: AlertChange, decision: Decision, unmatched: Collection[tuple[Any, ...]]) -> Decision:
+    if (change.device.tenant_id, change.alert.alert_id, change.event, decision.route_id) not in unmatched:
+        return decision
+    return msgspec.structs.replace(decision, matched=False, failed="integration_deleted")
 
 
 async def _left(connection: Connection, sql: str, names: set[tuple[str, Any]]) -> set[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from pulse_postgres.accounts import role_dsn
 from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_keys
 from pulse_server.supervisor import Program, Supervisor
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Platform:
         self.story = story
         self.supervisor = Supervisor(story.note)
         self.url = ""
-        self.secret_key = ""
+        self.secret_keys: tuple[str, ...] = ()
         self.addresses: dict[str, dict[str, str]] = {}
         self._config_file = config_file
         self._postgres: EmbeddedPostgres | None = None
@@ -85,12 +85,12 @@ class Platform:
             self.config = ports.moved(self.config)
         else:
             ports.demand_free(self.config)
-        self.secret_key = secret_key(self.config)
+        self.secret_keys = secret_keys(self.config)
         if self.config.database_url is None:
             await self._start_postgres()
         else:
             self.url = self.config.database_url.get_secret_value()
-            await check_schema(role_dsn(self.url, "pulse_pipeline", self.secret_key))
+            await check_schema(role_dsn(self.url, "pulse_pipeline", self.secret_keys[0]))
 
     async def start_roles(self) -> None:
         """Start one process for each role and wait until all are ready.
@@ -146,7 +146,7 @@ class Platform:
             self.url = self._postgres.start()
         self._reviving = asyncio.create_task(self._postgres.supervise(), name="postgres")
         with self.story.step("the schema is brought up to date"):
-            await asyncio.to_thread(migrate, self.url, self.secret_key)
+            await asyncio.to_thread(migrate, self.url, self.secret_keys[0])
 
     def _role(self, name: str) -> Program:
         file = ["--config", str(self._config_file.absolute())] if self._config_file else []
@@ -162,7 +162,8 @@ class Platform:
             "PULSE_DEMO": json.dumps(config.demo),
             "PULSE_DATA_DIR": str(config.data_dir),
             "PULSE_DATABASE_URL": self.url,
-            "PULSE_SECRET_KEY": self.secret_key,
+            "PULSE_SECRET_KEY": self.secret_keys[0],
+            "PULSE_PREVIOUS_SECRET_KEYS": json.dumps(self.secret_keys[1:]),
             "PULSE_OUTBOUND__ALLOW": json.dumps(config.outbound.allow),
         }
         for name in ports.NAMES:

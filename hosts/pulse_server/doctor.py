@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pulse_core.config import Config, load_config
 from pulse_core.errors import ConfigError, PulseError, SchemaError, StoreUnavailable
-from pulse_core.plugins import PluginState, survey
+from pulse_core.plugins import PluginState, checked_survey
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.probe import server_time_s
 from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded, known_url
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_key, secret_keys
 from pulse_server.serving import is_free
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def examine(config_file: Path | None) -> list[Finding]:
     except ConfigError as error:
         return [*findings, Finding("configuration", "failed", str(error), "correct these keys")]
     findings.append(Finding("configuration", "ok", str(config_file or "defaults and PULSE_* variables")))
-    findings += [_data_dir(config), _secret_key(config), _admin_key(config), *_plugins(config), *_ports(config)]
+    findings += [_data_dir(config), _secret_key(config), _admin_key(config), *await _plugins(config), *_ports(config)]
     return [*findings, *_embedded(config), *await _schema(config)]
 
 
@@ -71,9 +71,12 @@ def _secret_key(config: Config) -> Finding:
     if config.secret_key is None and not path.exists():
         return Finding("secret_key", "ok", f"will be made in {path} at the first start; back it up")
     try:
-        secret_key(config)
+        _, *previous = secret_keys(config)
     except ConfigError as error:
         return Finding("secret_key", "failed", str(error), "see docs/reference/configuration.md")
+    if previous:
+        text = f"{len(previous)} previous besides the current one: it is being replaced"
+        return Finding("secret_key", "note", text, "see `pulse secrets --help`")
     return Finding("secret_key", "ok", "configured" if config.secret_key else f"in {path}; back it up")
 
 
@@ -83,12 +86,14 @@ def _admin_key(config: Config) -> Finding:
     return Finding("admin_key", "ok", "set" if config.admin_key else "the well-known one of dev mode")
 
 
-def _plugins(config: Config) -> Iterator[Finding]:
-    for plugin in survey(config):
-        if plugin.status in {PluginState.LOAD_ERROR, PluginState.CONFIG_ERROR}:
-            yield Finding(f"plugin {plugin.name}", "failed", plugin.error, "or take it out of plugins.enabled")
-        elif plugin.status is PluginState.ENABLED:
-            yield Finding(f"plugin {plugin.name}", "ok", ", ".join(plugin.contributes))
+async def _plugins(config: Config) -> list[Finding]:
+    found = [each for each in await checked_survey(config) if each.status is not PluginState.DISABLED]
+    return [
+        Finding(f"plugin {each.name}", "ok", ", ".join(each.contributes))
+        if each.status is PluginState.ENABLED
+        else Finding(f"plugin {each.name}", "failed", each.error, "or take it out of plugins.enabled")
+        for each in found
+    ]
 
 
 def _ports(config: Config) -> Iterator[Finding]:

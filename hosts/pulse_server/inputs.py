@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from pulse_core.records import DeviceStatus, Severity
+from pulse_core.principal import Role
+from pulse_core.records import Cause, DeviceStatus, Severity
+from pulse_core.schedule import CONTRACT
 
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
 LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
+_DAY_S = 24 * 3600
 
 TenantId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 SiteId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 DeviceId = Annotated[str, StringConstraints(pattern=LONG_ID)]
 AlertType = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", strip_whitespace=True)]
+ChannelType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 StaleAfter = Annotated[float, Field(gt=0, le=31 * 86400, allow_inf_nan=False)]
 
 
@@ -30,6 +44,12 @@ def severity_number(value: Any) -> Any:
     return value
 
 
+def in_utc(moment: datetime) -> datetime:
+    """A time without a zone is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
 SeverityNumber = Annotated[int, BeforeValidator(severity_number), Field(ge=1, le=5)]
 
 
@@ -71,22 +91,73 @@ class ActivateBody(_Body):
     code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class IntegrationBody(_Body):
-    """A new integration: one configured channel of one tenant."""
+class TokenBody(_Body):
+    """A new API token."""
 
-    tenant_id: TenantId
-    type: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-    """A channel type, as ``pulse plugins`` lists them."""
+    name: Text = Field(min_length=1)
+    """What for: the audit log names it."""
+    role: Role
+    tenant_id: TenantId | None = None
+    """Whose: for customers' roles alone."""
+    days: int = Field(90, ge=1, le=3650)
+    """It expires after so many."""
+
+    @model_validator(mode="after")
+    def _of_a_tenant(self) -> Self:
+        if self.role.of_a_tenant != (self.tenant_id is not None):
+            raise ValueError("a customer's role needs a tenant, an operator's has none")
+        return self
+
+
+class RetryBody(_Body):
+    """An integration's own retry schedule; what is not given is the platform's."""
+
+    waits_s: list[Annotated[float, Field(ge=1, le=_DAY_S)]] = Field(list(CONTRACT.waits_s), min_length=1, max_length=20)
+    """So long after each failed attempt the next is made, give or take a fifth."""
+    every_s: float = Field(CONTRACT.every_s, ge=60, le=_DAY_S)
+    """After those, so often."""
+    give_up_s: float = Field(CONTRACT.give_up_s, ge=60, le=7 * _DAY_S)
+    """So long after the first attempt the last one is made."""
+
+
+def schedule(retry: RetryBody | None) -> dict[str, Any] | None:
+    """What is stored of it."""
+    return None if retry is None else retry.model_dump()
+
+
+class IntegrationFields(_Body):
+    """A new integration: one configured channel."""
+
     name: Text = Field(min_length=1)
     config: dict[str, Any] = Field(default_factory=dict)
     """By the channel's own model."""
     enabled: bool = True
+    retry: RetryBody | None = None
 
 
-class RouteBody(_Body):
-    """A new route. An empty list matches all."""
+class IntegrationBody(IntegrationFields):
+    """A new integration of some tenant."""
 
     tenant_id: TenantId
+    type: ChannelType
+    """A channel type, as ``pulse plugins`` lists them."""
+
+
+class IntegrationPatch(_Body):
+    """What to change of an integration."""
+
+    name: Text | None = Field(None, min_length=1)
+    config: dict[str, Any] | None = None
+    """Merged into what is there; null removes. A secret that is not given, or reads ``********``, stays."""
+    enabled: bool | None = None
+    """Enabling clears the reason for which it was disabled."""
+    retry: RetryBody | None = None
+    """Null: the platform's."""
+
+
+class RouteFields(_Body):
+    """A new route. An empty list matches all."""
+
     integration_id: uuid.UUID
     name: Text = ""
     alert_types: list[AlertType] = Field(default_factory=list, max_length=100)
@@ -98,6 +169,37 @@ class RouteBody(_Body):
     deliver_on: list[Literal["OPEN", "ACKNOWLEDGED", "CLOSED"]] = Field(["OPEN"], min_length=1, max_length=3)
     priority: int = Field(100, ge=-1_000_000, le=1_000_000)
     enabled: bool = True
+    fallback_integration_id: uuid.UUID | None = None
+    """Is told instead when the first is given up, or was not reachable for ``fallback_after_s``."""
+    fallback_after_s: int = Field(600, ge=0, le=_DAY_S)
+
+    @field_validator("fallback_integration_id")
+    @classmethod
+    def _another(cls, value: uuid.UUID | None, info: ValidationInfo) -> uuid.UUID | None:
+        if value is not None and value == info.data.get("integration_id"):
+            raise ValueError("must be another integration")
+        return value
+
+
+class RouteBody(RouteFields):
+    """A new route of some tenant."""
+
+    tenant_id: TenantId
+
+
+class ReplayBody(_Body):
+    """Which deliveries to make again. Those replayed before are left out, and those that cannot be delivered."""
+
+    status: Literal["DEAD", "CANCELLED", "DELIVERED"] = "DEAD"
+    integration_id: uuid.UUID | None = None
+    alert_id: uuid.UUID | None = None
+    cause: Cause | None = None
+    created_from: Moment | None = None
+    created_before: Moment | None = None
+    dry_run: bool = True
+    """Only count them."""
+    count: int | None = Field(None, ge=0)
+    """As many as a dry run counted: if it is another number by now, nothing is done."""
 
 
 class _Query(BaseModel):
@@ -125,20 +227,32 @@ class DeviceQuery(TenantPage):
     status: DeviceStatus | None = None
 
 
-class AlertQuery(TenantPage):
-    """Which alerts."""
+class AlertPage(Page):
+    """Which alerts, the newest first."""
 
     device_id: DeviceId | None = None
     alert_type: AlertType | None = None
     status: Literal["OPEN", "ACKNOWLEDGED", "CLOSED"] | None = None
 
 
-class DeliveryQuery(TenantPage):
-    """Which deliveries."""
+class AlertQuery(AlertPage, TenantPage):
+    """Which alerts."""
 
-    alert_id: uuid.UUID | None = None
-    integration_id: uuid.UUID | None = None
+
+class DeliveryPage(Page):
+    """Which deliveries, the newest first."""
+
     status: Literal["PENDING", "SENDING", "DELIVERED", "RETRYING", "DEAD", "CANCELLED"] | None = None
+    integration_id: uuid.UUID | None = None
+    alert_id: uuid.UUID | None = None
+    cause: Cause | None = None
+    created_from: Moment | None = None
+    """Made then or later."""
+    created_before: Moment | None = None
+
+
+class DeliveryQuery(DeliveryPage, TenantPage):
+    """Which deliveries."""
 
 
 class TelemetryQuery(Page):
@@ -151,4 +265,16 @@ class TelemetryQuery(Page):
 class IntegrationQuery(TenantPage):
     """Which integrations."""
 
-    type: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")] | None = None
+    type: ChannelType | None = None
+
+
+class TypedPage(Page):
+    """Which integrations: those of one channel type."""
+
+    type: ChannelType = "webhook"
+
+
+class TypeQuery(_Query):
+    """Of which channel type."""
+
+    type: ChannelType = "webhook"

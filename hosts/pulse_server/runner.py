@@ -36,12 +36,13 @@ class RoleError(ConfigError):
     """A role cannot run, and starting it again would end the same way: the operator must change something."""
 
 
-def run_roles(config: Config, database_url: str, secret_key: str, names: Sequence[str]) -> None:
+def run_roles(config: Config, database_url: str, secret_keys: tuple[str, ...], names: Sequence[str]) -> None:
     """Run roles until SIGTERM or SIGINT.
 
+    :param secret_keys: the current one first.
     :raises PulseError: a role cannot start, or can no longer work.
     """
-    host = Host(config, database_url, secret_key, load_plugins(config))
+    host = Host(config, database_url, secret_keys, load_plugins(config))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(host, names))
 

@@ -1,62 +1,69 @@
-"""The one secret from which all others are derived: configured, or made at the first start."""
+"""The one secret from which all others are derived: configured, or made at the first start.
+
+While it is rotated there are several: the current key comes first, then those with which something may still be
+encrypted.
+"""
 
 from __future__ import annotations
 
-import os
-import secrets
+import hashlib
+import hmac
 from typing import TYPE_CHECKING
 
 from pulse_core.errors import ConfigError
+from pulse_server import key_file, runfiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pulse_core.config import Config
 
-_BYTES = 32
-_SHORTEST = 32
+_PROCESSES = ("up", "pipeline", "deliver", "web")
 _WEAK = ("change-me", "changeme", "password", "development", "default")
 
 
 def secret_key(config: Config) -> str:
-    """The secret key in force: ``config.secret_key``, else ``data_dir/secret.key``, made (0600) when missing.
+    """The secret key in force: the first of :func:`secret_keys`."""
+    return secret_keys(config)[0]
+
+
+def secret_keys(config: Config) -> tuple[str, ...]:
+    """The secret key in force, then the previous ones, each once.
+
+    It is ``config.secret_key``, else the first line of ``data_dir/secret.key``, which is made (0600) when missing.
 
     :raises ConfigError: for a key that is no secret, or a file that others may read.
     """
-    if config.secret_key is not None:
-        key = config.secret_key.get_secret_value()
-        if config.mode == "prod":
-            _refuse_guessable(key)
-        return key
-    return _from_file(config.data_dir / "secret.key")
+    previous = [key.get_secret_value() for key in config.previous_secret_keys]
+    if config.secret_key is None:
+        return tuple(dict.fromkeys([*key_file.keys(path_of(config)), *previous]))
+    key = config.secret_key.get_secret_value()
+    if config.mode == "prod":
+        _refuse_guessable(key)
+    return tuple(dict.fromkeys([key, *previous]))
 
 
-def _from_file(path: Path) -> str:
-    if not path.exists():
-        _make(path)
-    if path.stat().st_mode & 0o077:
-        raise ConfigError(f"{path}: others may read the secret key; run `chmod 600 {path}`")
-    key = path.read_text("ascii", errors="replace").strip()
-    if len(key) < _SHORTEST:
-        raise ConfigError(f"{path}: at least {_SHORTEST} characters; restore it from your backup")
-    return key
+def path_of(config: Config) -> Path:
+    """Where the generated key is kept."""
+    return config.data_dir / "secret.key"
 
 
-def _make(path: Path) -> None:
-    """Two processes may start at once: both end up with the key of the one that linked first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        path.hardlink_to(scratch)
-    except FileExistsError:
-        return
-    finally:
-        scratch.unlink()
+def key_id(key: str) -> str:
+    """Name a key without telling it, so that processes can say which one they work with."""
+    return hmac.digest(key.encode(), b"pulse: the name of a secret key", hashlib.sha256)[:8].hex()
+
+
+def demand_in_use(config: Config, key: str) -> None:
+    """Return if whatever runs on this machine works with ``key``.
+
+    A process that was started before cannot read what we encrypt with it, and goes on to encrypt with its own.
+
+    :raises ConfigError: something must be restarted first.
+    """
+    for name in _PROCESSES:
+        facts = runfiles.lookup(config.data_dir, name)
+        if facts and facts.get("key") != key_id(key):
+            raise ConfigError(f"{name} (pid {facts['pid']}) still works with another key: restart the platform first")
 
 
 def _refuse_guessable(key: str) -> None:

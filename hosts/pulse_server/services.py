@@ -27,7 +27,7 @@ class Lender:
 
     def __init__(self, config: Config) -> None:
         self.outbound = Outbound(config.outbound.allow)
-        self.http = HttpClient(self.outbound, allow_plain_http=config.mode == "dev")
+        self.http = HttpClient(self.outbound, allow_plain_http=config.allows_plain_http)
 
     def to(self, plugin: str) -> PluginServices:
         """The services of the plugin called ``plugin``."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from pulse_core.api import Channel, PulseError, TemporaryFailure
+from pulse_core.api import Channel, PulseError, TemporaryFailure, check_tls_trust
 from pulse_email.answers import scrubbed
 from pulse_email.composing import Composer
 from pulse_email.config import EmailConfig, EmailOptions
 from pulse_email.pool import Pool
 from pulse_email.progress import Memory
+from pulse_email.selfcheck import check_templates
 from pulse_email.session import Session
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class EmailChannel(Channel[EmailConfig]):
         """Deliveries to one server share a limit."""
         host, port = integration.server
         return f"{host.lower().rstrip('.')}:{port}"
+
+    @classmethod
+    async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - a name for EHLO, which its pattern checks
+        """See that this machine trusts authorities, and that our templates work with its Jinja."""
+        check_tls_trust()
+        check_templates()
 
     async def send(self, notification: Notification) -> str:
         """Send to all who have not got it yet."""

@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from pulse_core.api import Channel, PermanentFailure
+from pulse_core.api import Channel, PermanentFailure, check_tls_trust
 from pulse_mqtt_channel.config import MqttConfig
 from pulse_mqtt_channel.link import Link
 from pulse_mqtt_channel.reasons import NO_SUBSCRIBERS
+from pulse_mqtt_channel.selfcheck import check_paho
 from pulse_mqtt_channel.topics import topic
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class MqttChannel(Channel[MqttConfig]):
         """Deliveries to one broker share a limit."""
         host, port, _ = integration.broker
         return f"{host.lower().rstrip('.')}:{port}"
+
+    @classmethod
+    async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - nothing to set
+        """See that this machine trusts authorities, and that its paho-mqtt is one that we know."""
+        check_tls_trust()
+        check_paho()
 
     async def send(self, notification: Notification) -> str:
         """Publish, and wait for PUBACK (QoS 1) or PUBCOMP (QoS 2)."""

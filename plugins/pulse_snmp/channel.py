@@ -14,6 +14,7 @@ from pulse_snmp import alert, usm
 from pulse_snmp.config import SnmpConfig
 from pulse_snmp.engine import CLOCK, Engine
 from pulse_snmp.informing import PlainInformer, SecureInformer, v2c_message
+from pulse_snmp.selfcheck import check_all
 
 if TYPE_CHECKING:
     from pulse_core.api import Notification, PluginConfig, Services
@@ -50,13 +51,8 @@ class SnmpChannel(Channel[SnmpConfig]):
 
     @classmethod
     async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - nothing to set
-        """See that the ciphers of version 3 work on this machine."""
-        probe = SnmpConfig.model_validate(
-            {"host": "localhost", "version": "3", "user": "probe", "engine_id": "80000000010203"}
-            | {"auth_protocol": "SHA-256", "auth_password": "password of nobody"}
-            | {"priv_protocol": "AES-128", "priv_password": "password of nobody"}
-        )
-        usm.User(probe).seal(b"probe", Engine(b"\x80probe", 1, 1), 1, reportable=False)
+        """See that the protocols of version 3 work on this machine, and that the MIB is there. In a thread."""
+        await asyncio.to_thread(check_all)
 
     async def open(self) -> None:
         """Derive the keys of version 3, in a thread: it takes some 10 ms a password."""
@@ -126,14 +122,24 @@ class SnmpChannel(Channel[SnmpConfig]):
 
     async def _inform(self, sock: socket.socket, notification: Notification) -> None:
         pdu = alert.alert_pdu(alert.INFORM, notification, self._prefix, CLOCK.seconds())
+        heard = asyncio.Event()
         try:
             async with asyncio.timeout(self.integration.timeout_s):
-                await self._informer.inform(sock, pdu, alert.request_id(notification.delivery_id))
+                await self._informer.inform(sock, pdu, alert.request_id(notification.delivery_id), heard)
         except TimeoutError as error:
-            unwelcome = "community" if self._user is None else "priv_password"
-            raise TemporaryFailure(
-                f"no answer within {self.integration.timeout_s:g} s: nobody is there, or the {unwelcome} is wrong"
-            ) from error
+            raise TemporaryFailure(self._silence(heard=heard.is_set())) from error
+
+    def _silence(self, *, heard: bool) -> str:
+        """What it may mean that no answer came: of some mistakes a receiver says nothing at all."""
+        within = f"within {self.integration.timeout_s:g} s"
+        if self._user is None:
+            return f"no answer {within}: nobody is there, or the community is wrong"
+        unwelcome = (
+            "the priv_password is wrong" if self.integration.priv_protocol != "none" else "the user is not allowed"
+        )
+        if heard:
+            return f"no answer to the INFORM {within}, although the receiver is there: {unwelcome}, perhaps"
+        return f"no answer {within}: nobody is there, or {unwelcome}"
 
     @property
     def _community(self) -> bytes:

@@ -49,7 +49,7 @@ class PlainInformer:
     def __init__(self, community: bytes) -> None:
         self._community = community
 
-    async def inform(self, sock: socket.socket, pdu: bytes, request_id: int) -> None:
+    async def inform(self, sock: socket.socket, pdu: bytes, request_id: int, heard: asyncio.Event) -> None:  # noqa: ARG002 - see SecureInformer
         """Send and return when the answer has come."""
         packet = v2c_message(self._community, pdu)
         status = await _ask(sock, packet, lambda data: _plain_status(data, request_id))
@@ -64,15 +64,18 @@ class SecureInformer:
         self._own_engine_id = own_engine_id
         self._peers: dict[object, _Peer] = {}
 
-    async def inform(self, sock: socket.socket, pdu: bytes, request_id: int) -> None:
+    async def inform(self, sock: socket.socket, pdu: bytes, request_id: int, heard: asyncio.Event) -> None:
         """Find out who is there, send, and return when an authentic answer has come.
 
+        :param heard: set once the receiver has said anything: whoever then stays silent does not like what we send.
         :raises PermanentFailure: the receiver refuses the user, the password or the protocol.
         :raises TemporaryFailure: it does not get over its time window or its engine id.
         """
         address = sock.getpeername()
         try:
-            peer = self._peers.get(address) or await self._discovered(sock)
+            if (peer := self._peers.get(address)) is None:
+                peer = await self._discovered(sock)
+                heard.set()
             self._peers = {address: await self._informed(sock, peer, pdu, request_id)}
         except BaseException:
             self._peers.pop(address, None)  # who stays silent may be another engine by now

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pulse_core.api import Channel, origin
+from pulse_core.api import Channel, check_tls_trust, origin
 from pulse_webhook.config import WebhookConfig
 from pulse_webhook.signing import signatures
 
 if TYPE_CHECKING:
-    from pulse_core.api import Notification
+    from pulse_core.api import Notification, PluginConfig
 
 
 class WebhookChannel(Channel[WebhookConfig]):
@@ -24,6 +24,11 @@ class WebhookChannel(Channel[WebhookConfig]):
     def endpoint(cls, integration: WebhookConfig) -> str:
         """Deliveries to one server share a limit, whatever their paths."""
         return origin(integration.url)
+
+    @classmethod
+    async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - nothing to set
+        """Of this machine, a webhook needs authorities that it trusts."""
+        check_tls_trust()
 
     async def send(self, notification: Notification) -> str:
         """POST with the three headers of Standard Webhooks; ``webhook-id`` is the same at every attempt."""

@@ -9,7 +9,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 PREFIX = "whsec_"
 _SHORTEST_BYTES = 24
@@ -33,9 +33,16 @@ def decode_secret(secret: str) -> bytes:
 
 def signatures(secrets: Iterable[str], message_id: str, timestamp_s: int, body: bytes) -> str:
     """Return the ``webhook-signature`` header: one signature a secret, the newest secret's first."""
-    signed = f"{message_id}.{timestamp_s}.".encode() + body
-    return " ".join(f"v1,{_mac(decode_secret(secret), signed)}" for secret in secrets)
+    macs = (_mac(decode_secret(secret), message_id, timestamp_s, body) for secret in secrets)
+    return " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in macs)
 
 
-def _mac(key: bytes, signed: bytes) -> str:
-    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+def matches(key: bytes, message_id: str, timestamp_s: int, body: bytes, given: Sequence[bytes]) -> int:
+    """Return which of the signatures ``given`` is the message's under ``key``, from 1; 0 for none. In constant time."""
+    mac = _mac(key, message_id, timestamp_s, body)
+    fits = [hmac.compare_digest(mac, each) for each in given]
+    return fits.index(True) + 1 if True in fits else 0
+
+
+def _mac(key: bytes, message_id: str, timestamp_s: int, body: bytes) -> bytes:
+    return hmac.digest(key, f"{message_id}.{timestamp_s}.".encode() + body, hashlib.sha256)

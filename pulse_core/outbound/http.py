@@ -10,11 +10,13 @@ import asyncio
 import json as json_module
 import socket
 import time
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -132,15 +134,18 @@ class HttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
+            connector = aiohttp.TCPConnector(
+                resolver=_GuardedResolver(self._outbound),
+                socket_factory=self._socket,
+                use_dns_cache=False,
+                ssl=self._outbound.tls,
+                limit=0,
+                keepalive_timeout=_KEEPALIVE_S,
+            )
+            handler = partial(_Handler, loop=asyncio.get_running_loop())
+            connector._factory = handler  # type: ignore[assignment]  # noqa: SLF001 - there is no public way
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=_GuardedResolver(self._outbound),
-                    socket_factory=self._socket,
-                    use_dns_cache=False,
-                    ssl=self._outbound.tls,
-                    limit=0,
-                    keepalive_timeout=_KEEPALIVE_S,
-                ),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 response_class=_Response,
@@ -181,6 +186,20 @@ class _GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class _Handler(ResponseHandler):
+    """Reads the header by itself, so that what comes with it cannot undo the status.
+
+    aiohttp forgets an answer when something wrong follows in the same segment, as a body after 204 or one that is
+    longer than announced: then whoever has taken a message would be sent it again for days.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if rest:
+            super().data_received(head + end)
+        super().data_received(rest or data)
 
 
 class _Response(aiohttp.ClientResponse):

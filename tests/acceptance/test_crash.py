@@ -1,4 +1,4 @@
-"""Kill -9 under load: nothing acknowledged is lost, nothing is visible twice, the alerts are the same."""
+"""Kill -9 under load: nothing is lost, nothing is visible twice, the alerts are the same, and the books balance."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ def expected_alerts() -> AlertsSeen:
     return AlertsSeen({(f"silent-{number:06}", "NO_HEARTBEAT", "CLOSED"): 1 for number in range(4)})
 
 
+def demand_balance(outcome: Outcome) -> None:
+    """The ledger finds nothing wrong, and it has seen what happened."""
+    assert outcome.books["balanced"], outcome.books
+    assert outcome.counted("readings")["stored"] >= outcome.verdict.acknowledged
+    opened_and_closed = 2 * sum(expected_alerts().values())
+    assert outcome.counted("decisions") == {"matched": opened_and_closed, "primary": opened_and_closed}
+
+
 def run(folder: Path, kills: tuple[str, ...]) -> Outcome:
     with running(Product(folder)) as product:
         return experiment(product, folder, kills=kills)
@@ -45,6 +53,7 @@ def test_a_run_without_kills_is_the_measure(tmp_path: Path) -> None:
     assert outcome.verdict.acknowledged > 500
     assert outcome.verdict.holds, str(outcome.verdict)
     assert outcome.alerts == expected_alerts()
+    demand_balance(outcome)
 
 
 @pytest.mark.parametrize("kills", [SOME, pytest.param(FIVE_EACH, marks=pytest.mark.slow)], ids=["some", "five each"])
@@ -53,6 +62,7 @@ def test_kills_lose_nothing_and_change_no_alert(tmp_path: Path, kills: tuple[str
     assert outcome.verdict.acknowledged > 500
     assert outcome.verdict.holds, str(outcome.verdict)
     assert outcome.alerts == expected_alerts()
+    demand_balance(outcome)
 
 
 def test_the_proof_notices_an_acknowledgement_before_the_commit(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 import urllib.error
 import urllib.request
@@ -17,14 +16,13 @@ from support.chaos import alerts_of
 from support.generator import Generator
 from support.ledger import judge, read_ledger
 from support.load_stats import LoadSpec
+from support.outages import without_database
 from support.product import Device, Product
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import psutil
 
 TENANT = "watched"
 _LEDGERS_SETTLE_S = 2.0
@@ -132,7 +130,7 @@ def test_devices_that_resume_after_our_outage_get_no_alert(watch: Watch, outage_
 def test_without_a_database_nothing_is_acknowledged_and_nobody_is_stale(watch: Watch, how: str) -> None:
     watch.wait_until_heard()
     product, fleets = watch.product, watch.fleets
-    with _without_database(product, how):
+    with without_database(product, how):
         until_sync(lambda: not product.ready(), within_s=30, what="the pipeline's own notice")
         device = fleets[1].devices[0]
         assert until_sync(lambda: _post(product, device), within_s=30) == 503
@@ -149,28 +147,6 @@ def test_without_a_database_nothing_is_acknowledged_and_nobody_is_stale(watch: W
         fleet.stop()
         verdict = judge(fleet.acknowledged(), product.shown_seqs(fleet.devices))
         assert verdict.holds, str(verdict)
-
-
-class _without_database:  # noqa: N801 - reads as a statement
-    """Keep the database away: killed, with its supervisor held so that it stays dead, or frozen."""
-
-    def __init__(self, product: Product, how: str) -> None:
-        postmaster = product.process("postgres")
-        self._held: list[psutil.Process] = [product.process("up")]
-        self._postmaster = postmaster if how == "gone" else None
-        if how == "frozen":
-            self._held = [postmaster, *postmaster.children()]
-
-    def __enter__(self) -> None:
-        for process in self._held:
-            process.send_signal(signal.SIGSTOP)
-        if self._postmaster is not None:
-            self._postmaster.kill()
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._held:
-            if process.is_running():
-                process.send_signal(signal.SIGCONT)
 
 
 def _post(product: Product, device: Device) -> int:

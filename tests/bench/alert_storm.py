@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CROWD = 10_000
 THRESHOLD_S = 15.0
+SPREAD_S = 9.0
 STEADY_RATE = 5000.0
 WITHIN_S = 60.0
 _FACTS = """
@@ -35,6 +36,7 @@ def storm_out(bench: Bench) -> list[Figure]:
         Sink(bench.fresh_folder(), SinkSpec("webhook")) as sink,
     ):
         route(product, "crowd", webhook_config(sink.ports[0]), ["OPEN"])
+        _spread(product)
         load = bench.start_load(
             way="mqtt", port=product.mqtt_port, devices=background, rate=STEADY_RATE, seconds=600, warmup_s=1.0
         )
@@ -47,20 +49,27 @@ def storm_out(bench: Bench) -> list[Figure]:
             load.kill()
         received = sink.count
     assert received >= facts["delivered"], "the receiver has not seen what counts as delivered"
-    if "PULSE_DEBUG" in __import__("os").environ: say(str(facts))
     slowest, before = min(facts["during"], default=0.0), percentile(facts["before"], 0.5)
     mean = sum(facts["during"]) / max(1, len(facts["during"]))
     return [
         Figure(
-            f"{CROWD:,} devices silent within {facts['opened_s']:.1f} s → one webhook; {STEADY_RATE:,.0f} msg/s from others",
-            f"{facts['delivered']:,} delivered {facts['delivered_s']:.1f} s after the first alert; {spent.each(CROWD)}; "
-            f"ingestion meanwhile {mean:,.0f} msg/s, slowest second {slowest:,.0f}",
+            f"{CROWD:,} devices silent within {facts['opened_s']:.1f} s → one webhook",
+            f"{facts['delivered']:,} delivered {facts['delivered_s']:.1f} s after the first alert; ingestion meanwhile "
+            f"{mean:,.0f} msg/s, slowest second {slowest:,.0f}; {spent.each(CROWD)}",
             f"all of them within {WITHIN_S:.0f} s, ingestion does not stall",
             bool(facts["delivered"] == CROWD and facts["delivered_s"] <= WITHIN_S and slowest >= STEADY_RATE / 2),
             f"{before:,.0f} msg/s before it",
             mean / max(1.0, before),
         )
     ]
+
+
+def _spread(product: Product) -> None:
+    """Give each device a threshold of its own: they are heard within a second, and missed one after the other."""
+    with product.superuser() as connection:
+        connection.execute(
+            "UPDATE devices SET stale_after_s = %s + random() * %s WHERE tenant_id = 'crowd'", (THRESHOLD_S, SPREAD_S)
+        )
 
 
 def _watch(product: Product, load: Generator) -> dict[str, Any]:

@@ -33,6 +33,7 @@ BENCHES: dict[str, BenchFunction] = {
     "publishes": channels.publishes,
     "hanging": hanging.hanging,
     "storm_out": alert_storm.storm_out,
+    "chaos": crash.chaos,
 }
 
 

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import traceback
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pulse_core.config import Config, load_config
 from pulse_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=0x3FF), max_size=80).map("hunter2:".__add__)
+GOOD = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@given(key=KEYS, how=st.sampled_from(["one", "many", "text", "number"]))
+def test_no_secret_key_is_ever_repeated(key: str, how: str) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "one": {"secret_key": key},
+        "many": {"secret_key": GOOD, "previous_secret_keys": [GOOD, key]},
+        "text": {"previous_secret_keys": key},
+        "number": {"previous_secret_keys": [17, key], "secret_key": [key]},
+    }
+    try:
+        config = load_config(None, **cases[how])
+    except ConfigError as error:
+        shown = "\n".join(str(each) for each in (error, error.__cause__, error.__context__))
+    else:
+        shown = repr(config) + str(config) + config.model_dump_json()
+    assert key not in shown
+
+
+@pytest.mark.parametrize("value", ["hunter2-hunter2", '["hunter2-hunter2"', '"hunter2-hunter2"', "{}"])
+def test_a_list_in_the_environment_is_json(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULSE_PREVIOUS_SECRET_KEYS", value)
+    with pytest.raises(ConfigError, match="previous_secret_keys") as caught:
+        load_config()
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.fixture
@@ -68,6 +100,7 @@ def test_no_value_is_repeated(file: Path) -> None:
     ("text", "said"),
     [
         ("secret_key = 'short'", "at least 32 characters"),
+        (f"previous_secret_keys = ['{'x' * 32}', 'short']", "previous_secret_keys.1: at least 32 characters"),
         ("admin_key = 'dev-admin-key'", "is for development"),
         ("= nonsense", "is not TOML"),
     ],

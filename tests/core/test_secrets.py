@@ -136,6 +136,16 @@ def test_masking_needs_no_plugin() -> None:
     assert masked(None, public) == masked(Everything, public) == public
 
 
+def test_a_box_knows_what_its_first_key_sealed() -> None:
+    old, new = SecretBox(KEY), SecretBox(NEW_KEY, KEY)
+    blob = old.seal({"/token": "s3cret"})
+    assert (old.is_current(blob), new.is_current(blob)) == (True, False)
+    again = new.reseal(blob)
+    assert (old.is_current(again), new.is_current(again)) == (False, True)
+    assert new.open(again) == {"/token": "s3cret"}
+    assert not new.is_current(b"anything else")
+
+
 def test_redaction_covers_what_a_receiver_echoes() -> None:
     text = redacted("no such token s3cret-12, s3cret-1 or s3cret-0", FULL)
     assert text == f"no such token {MASK}, {MASK} or {MASK}"

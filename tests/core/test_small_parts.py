@@ -230,3 +230,11 @@ def test_an_ascending_stream_is_never_looked_up() -> None:
     assert redelivery.sort_out(readings, state) == (set(), [])
     without_ts = [_reading(Sent(None, 6 + seq, 0), START_US + seq) for seq in range(100)]
     assert redelivery.sort_out(without_ts, state) == (set(), [])
+
+
+def test_a_device_of_which_nothing_is_known_is_looked_up() -> None:
+    """It may have been deleted and registered again, and now repeats what it said in its former life."""
+    readings = [_reading(Sent(ts, None, 0), START_US) for ts in range(3)]
+    for state in ({}, {KEY: DeviceState(KEY)}):
+        _, doubtful = redelivery.sort_out(readings, state)
+        assert [key.ts_us for _, key in doubtful] == [reading.ts_us for reading in readings]

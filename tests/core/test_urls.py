@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from pulse_core.api import IntegrationConfig, SecretUrl, WebUrl, origin
+from pulse_core.urls import NO_PLAIN_HTTP
 
 
 class _Hook(IntegrationConfig):
@@ -68,6 +69,16 @@ def test_bad_is_refused_without_repeating_it(url: str) -> None:
             model.model_validate({"url": url})
         assert "s3cret" not in str(caught.value)
         assert "s3cret" not in json.dumps(caught.value.errors(include_input=False, include_context=False))
+
+
+def test_where_production_saves_it_http_is_refused() -> None:
+    for model in (_Hook, _SecretHook):
+        model.model_validate({"url": "http://example.com/"})
+        model.model_validate({"url": "HTTPS://example.com/"}, context=NO_PLAIN_HTTP)
+        with pytest.raises(ValidationError, match="an https: URL is needed") as caught:
+            model.model_validate({"url": "http://example.com/s3cret"}, context=NO_PLAIN_HTTP)
+        assert [fault["loc"] for fault in caught.value.errors()] == [("url",)]
+        assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [None, 1, ["https://example.com"], {"a": 1}, b"\xff"])

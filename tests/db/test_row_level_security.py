@@ -29,7 +29,7 @@ WITHOUT_TENANT = {
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
 NOT_FOR_CUSTOMERS = {"activation_codes"}
-DEFINERS = {"ensure_telemetry_day", "drop_telemetry_before"}
+DEFINERS = {"ensure_telemetry_day", "hold_telemetry_day", "drop_telemetry_day"}
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_policies_name_their_role_and_customers_are_always_bound_to_a_tenant(fil
     assert {row[3:] for row in web} == {(bound, bound)}
 
 
-def test_only_two_functions_act_as_the_owner_and_look_names_up_safely(filled: Database) -> None:
+def test_only_these_functions_act_as_the_owner_and_look_names_up_safely(filled: Database) -> None:
     rows = look(
         filled,
         "SELECT proname, proconfig, ARRAY(SELECT pg_get_userbyid(a.grantee)::text FROM aclexplode(proacl) a"

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from pulse_core.config import load_config
 from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
 from pulse_server.web import MAX_BODY_BYTES, create_app
 from pulse_server.web.services import Services
 from support.admin import KEY, Admin, admin_api
@@ -331,7 +332,7 @@ async def test_telemetry_alerts_and_deliveries_can_be_asked_for(admin: Admin) ->
 
 async def test_while_the_database_is_away_the_answer_is_503(tmp_path: Path) -> None:
     config = load_config(None, mode="dev", data_dir=tmp_path, admin_key=KEY)
-    closed = Admin(create_app(Services(config, "k" * 40, load_plugins(config))).test_client())
+    closed = Admin(create_app(Services(config, SecretBox("k" * 40), load_plugins(config))).test_client())
     status, body, headers = await closed.get("/devices")
     assert (status, body["title"]) == (503, "Service Unavailable")
     assert int(headers["Retry-After"]) > 0

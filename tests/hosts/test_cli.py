@@ -58,6 +58,10 @@ def test_help_names_every_command_and_every_command_has_help(nowhere: Callable[.
         "devices",
         "integrations",
         "routes",
+        "tokens",
+        "secrets",
+        "webhooks",
+        "ledger",
         "docs",
     ):
         assert f"\n  {command} " in listed

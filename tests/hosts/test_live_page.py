@@ -11,14 +11,14 @@ from playwright.async_api import async_playwright
 
 from pulse_core.config import Listen, load_config
 from pulse_core.plugins import load_plugins
-from pulse_postgres.pool import open_pool
+from pulse_core.secrets import SecretBox
 from pulse_server.activation import ActivationApp
 from pulse_server.health import Health
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
 from pulse_server.web.live import Rate
 from pulse_server.web.services import Services
-from support.admin import admin_api
+from support.admin import admin_api, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,18 +74,13 @@ async def test_the_page_is_for_this_machine_alone(
 @asynccontextmanager
 async def live(database: Database, data_dir: Path) -> AsyncIterator[str]:
     config = load_config(None, mode="dev", demo=True, data_dir=data_dir)
-    services = Services(config, database.secret_key, load_plugins(config))
-    admin = await open_pool(database.dsn("pulse_admin"), name="test", max_size=3)
-    operator = await open_pool(database.dsn("pulse_operator"), name="test", max_size=6)
-    await services.open(admin, operator)
-    sock = bind(Listen(port=0), "web")
-    server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)
-    await server.start()
-    yield f"http://localhost:{sock.getsockname()[1]}/"
-    await server.stop()
-    await services.close()
-    await admin.close()
-    await operator.close()
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
+    async with opened(services, database):
+        sock = bind(Listen(port=0), "web")
+        server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)
+        await server.start()
+        yield f"http://localhost:{sock.getsockname()[1]}/"
+        await server.stop()
 
 
 def arrange(database: Database) -> None:

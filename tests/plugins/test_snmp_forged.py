@@ -133,7 +133,7 @@ async def test_a_lie_is_no_receipt_and_does_not_spoil_the_truth(lie: Callable[[i
         assert await channel.send(a_notification())
         assert [engine.boots for engine in receiver.asked] == [0, ENGINE.boots]
     async with informing(tell[0], timeout_s=0.5) as (channel, _):
-        with pytest.raises(TemporaryFailure, match="no answer within 0"):
+        with pytest.raises(TemporaryFailure, match="no answer to the INFORM within 0"):
             await channel.send(a_notification())
 
 

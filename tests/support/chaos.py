@@ -2,7 +2,8 @@
 
 Two fleets, each its own tenant. *Load* devices send as much as is asked, and their acknowledgements are in a ledger.
 *Watched* devices report twice a second; half of them fall silent in the middle of it all, until their alerts are open,
-and then come back. A run with kills must end with the same alerts as a run without.
+and then come back. A run with kills must end with the same alerts as a run without, and with books that balance. Nobody
+answers where the alerts go, so that what was decided is all that there is to deliver.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from support.generator import Generator
 from support.ledger import Verdict, judge, read_ledger
 from support.load_stats import LoadSpec
+from support.product import free_ports
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 THRESHOLD_S = 4.0
 ALERTS_WITHIN_S = 60.0
 _ROOM_FOR_SILENCE_S = 0.5
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 AlertsSeen = Counter[tuple[str, str, str]]
 """How many alerts of each (device_id, alert_type, status)."""
@@ -35,12 +38,18 @@ AlertsSeen = Counter[tuple[str, str, str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind."""
+    """What a run left behind. ``books``: what ``pulse ledger`` said at the end."""
 
     verdict: Verdict
     alerts: AlertsSeen
     acknowledged_per_s: float
     kills: tuple[str, ...]
+    books: dict[str, Any]
+
+    def counted(self, line: str) -> dict[str, int]:
+        """Both sides of a line of the ledger."""
+        (found,) = (each for each in self.books["lines"] if each["name"] == line)
+        return {**found["left"], **found["right"]}
 
 
 class Fleet:
@@ -90,6 +99,7 @@ def experiment(
     load = product.add_devices("load", load_devices, prefix="load", stale_after_s=3600)
     silent = product.add_devices("watched", watched // 2, prefix="silent", stale_after_s=THRESHOLD_S)
     steady = product.add_devices("watched", watched - watched // 2, prefix="steady")
+    tell_nobody_of(product, "watched")
     fleets = {
         name: Fleet(product, folder, name, devices, speed)
         for name, devices, speed in (
@@ -110,10 +120,19 @@ def experiment(
         alerts = alerts_of(product, "watched")
         seconds = max(1, len(result["per_second"]))
         verdict = judge(read_ledger(fleets["load"].ledger), product.shown_seqs(load))
-        return Outcome(verdict, alerts, result["acknowledged"] / seconds, tuple(kills))
+        return Outcome(verdict, alerts, result["acknowledged"] / seconds, tuple(kills), product.ledger())
     finally:
         for fleet in fleets.values():
             fleet.kill()
+
+
+def tell_nobody_of(product: Product, tenant: str) -> None:
+    """Two routes to where nobody listens: one matches every step of an alert, the other none."""
+    url = f"http://127.0.0.1:{free_ports(1)[0]}/"
+    wanted = {"tenant_id": tenant, "type": "webhook", "name": "nobody", "config": {"url": url, "secret": _SECRET}}
+    route = {"tenant_id": tenant, "integration_id": product.admin("integrations", wanted)["integration_id"]}
+    product.admin("integration-routes", {**route, "deliver_on": ["OPEN", "CLOSED"]})
+    product.admin("integration-routes", {**route, "alert_types": ["OTHER"]})
 
 
 def _kill_in_turn(

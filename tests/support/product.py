@@ -37,7 +37,10 @@ _STOP_WITHIN_S = 30.0
 
 
 class Product:
-    """One ``pulse up`` with the embedded PostgreSQL. Ports are chosen once, so that they survive restarts."""
+    """One ``pulse up`` with the embedded PostgreSQL. Ports are chosen once, so that they survive restarts.
+
+    With ``secret_key`` None one is generated into ``data_dir``.
+    """
 
     def __init__(
         self,
@@ -47,13 +50,14 @@ class Product:
         more_plugins: Sequence[str] = (),
         extra_path: Path | None = None,
         config: str = "",
+        secret_key: str | None = SECRET_KEY,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
         self.mqtt_port, self.http_port, self.web_port, self._metrics_port = free_ports(4)
         self._config = folder / "pulse.toml"
-        self._config.write_text(self._toml(mqtt_plugin, more_plugins, config))
+        self._config.write_text(self._toml(mqtt_plugin, more_plugins, config, secret_key))
         tomllib.loads(self._config.read_text())
         self._extra_path = extra_path
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,16 +76,13 @@ class Product:
 
     def start(self, within_s: float = 60.0) -> float:
         """Start it, wait until every role is ready, and return how long that took (s)."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
-        if self._extra_path is not None:
-            environment["PYTHONPATH"] = str(self._extra_path)
         began = time.monotonic()
         with (self.folder / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pulse_server", "--config", str(self._config), "up"],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment(),
                 start_new_session=True,
             )
         until_sync(self._is_up, within_s=within_s, what="pulse up", every_s=0.02)
@@ -133,6 +134,18 @@ class Product:
         """Kill -9 one of them."""
         self.process(name).kill()
 
+    def pulse(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command of the operator's on this machine."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
+        return subprocess.run(
+            [sys.executable, "-m", "pulse_server", "--config", str(self._config), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**inherited, "COLUMNS": "300", **environment},
+        )
+
     def ready(self) -> bool:
         """Whether the pipeline says that it is ready."""
         return status_of(f"http://127.0.0.1:{self.http_port}/readyz") == 200
@@ -176,6 +189,17 @@ class Product:
             if cursor is None:
                 return
 
+    def ledger(self) -> dict[str, Any]:
+        """What ``pulse ledger --json`` says, however it ends."""
+        command = [sys.executable, "-m", "pulse_server", "--config", str(self._config), "ledger", "--json"]
+        said = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert said.returncode in {0, 1}, said.stderr
+        found: dict[str, Any] = json.loads(said.stdout)
+        assert found["balanced"] is (said.returncode == 0)
+        return found
+
     def shown_seqs(self, devices: Sequence[Device]) -> dict[int, list[int]]:
         """The seq of every reading that the API shows, by the number of the device."""
         return {
@@ -186,6 +210,12 @@ class Product:
     def log(self) -> str:
         """What the product wrote so far."""
         return (self.folder / "up.log").read_text(errors="replace")
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
+        if self._extra_path is not None:
+            environment["PYTHONPATH"] = str(self._extra_path)
+        return environment
 
     def _is_up(self) -> bool:
         assert self._process is not None
@@ -212,11 +242,11 @@ class Product:
                 continue
         return None
 
-    def _toml(self, mqtt: str, more_plugins: Sequence[str], more: str) -> str:
+    def _toml(self, mqtt: str, more_plugins: Sequence[str], more: str, secret_key: str | None) -> str:
         sections = {"web": self.web_port, "device_http": self.http_port, "metrics_deliver": self._metrics_port}
         listens = "".join(f"{name} = {{port = {port}}}\n" for name, port in sections.items())
         head = f'mode = "dev"\ndata_dir = "{self.data_dir}"\nadmin_key = "{ADMIN_KEY}"\n'
-        head += f'secret_key = "{SECRET_KEY}"\n{listens}'
+        head += (f'secret_key = "{secret_key}"\n' if secret_key else "") + listens
         enabled = json.dumps(["http", mqtt, "heartbeat", "webhook", "postgres", *more_plugins])
         plugins = f"[plugins]\nenabled = {enabled}\n[plugins.{mqtt}]\nport = {self.mqtt_port}\n"
         return f'{head}[outbound]\nallow = ["127.0.0.0/8"]\n{plugins}{more}'

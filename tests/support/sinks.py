@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import paho.mqtt.client as paho
@@ -25,6 +25,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from pulse_snmp import ber
 from pulse_snmp.alert import INFORM, TRAP
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LARGE = 16 * 1024 * 1024
 _NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 _MAIL_ID = re.compile(rb"Message-ID: <d\.([^@>]+)@")
@@ -32,27 +35,40 @@ _RESPONSE = 0xA2
 
 
 class SinkSpec(msgspec.Struct, frozen=True):
-    """What to run. ``silent``: the first so many ports take everything and answer nothing."""
+    """What to run. ``silent``: the first so many ports take everything and answer nothing. ``forget``: every so-manieth
+    notification is answered and not noted. ``delay_s``: from the note to the answer.
+    """
 
     kind: Literal["webhook", "email", "snmp", "mqtt"]
     ports: int = 1
     silent: int = 0
     notes: str | None = None
+    forget: int = 0
+    delay_s: float = 0.0
     broker_port: int = 0
 
 
 class Notes:
     """Counts, and writes down, what arrived; every line is with the operating system before it is answered."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, spec: SinkSpec) -> None:
         self.count = 0
-        self.wanted = path is not None
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if path else -1
+        self.wanted = spec.notes is not None
+        self._forget = spec.forget
+        self._delay_s = spec.delay_s
+        self._file = os.open(spec.notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if spec.notes else -1
 
     def add(self, key: bytes) -> None:
         self.count += 1
-        if self.wanted:
+        if self.wanted and (not self._forget or self.count % self._forget):
             os.write(self._file, b"%d %b\n" % (time.time_ns() // 1000, key))
+
+    def answer(self, send: Callable[..., object], *answer: Any) -> None:
+        """Send the answer to what was noted last, at once or a little later."""
+        if self._delay_s:
+            asyncio.get_running_loop().call_later(self._delay_s, send, *answer)
+        else:
+            send(*answer)
 
 
 class Webhooks(asyncio.Protocol):
@@ -76,7 +92,7 @@ class Webhooks(asyncio.Protocol):
             self._buffer = self._buffer[end + 4 + size :]
             self._notes.add(_header(head, b"webhook-id"))
             if not self._silent:
-                self._transport.write(_NO_CONTENT)
+                self._notes.answer(self._transport.write, _NO_CONTENT)
 
 
 def _header(head: bytes, name: bytes) -> bytes:
@@ -106,14 +122,17 @@ class Mails(asyncio.Protocol):
         text, found, rest = self._buffer.partition(end)
         if found:
             self._buffer = rest
-            self._transport.write(self._mail(text) if self._content else self._command(text.upper()))
+            if self._content:
+                self._mail(text)
+            else:
+                self._transport.write(self._command(text.upper()))
         return bool(found)
 
-    def _mail(self, content: bytes) -> bytes:
+    def _mail(self, content: bytes) -> None:
         match = _MAIL_ID.search(content)
         self._notes.add(match[1] if match else b"?")
         self._content = False
-        return b"250 taken\r\n"
+        self._notes.answer(self._transport.write, b"250 taken\r\n")
 
     def _command(self, command: bytes) -> bytes:
         if command.startswith(b"EHLO"):
@@ -141,7 +160,7 @@ class Traps(asyncio.DatagramProtocol):
         self._notes.add(_told(content))
         if tag == INFORM:
             parts = (ber.integer(version), ber.octets(community), ber.tlv(_RESPONSE, content))
-            self._transport.sendto(ber.tlv(ber.SEQUENCE, *parts), addr)
+            self._notes.answer(self._transport.sendto, ber.tlv(ber.SEQUENCE, *parts), addr)
 
 
 def _told(pdu: bytes) -> bytes:
@@ -168,7 +187,7 @@ def _reader(notes: Notes, port: int) -> paho.Client:
 
 async def serve(spec: SinkSpec) -> None:
     """Receive until killed."""
-    notes, loop, ports = Notes(spec.notes), asyncio.get_running_loop(), []
+    notes, loop, ports = Notes(spec), asyncio.get_running_loop(), []
     if spec.kind == "mqtt":
         _reader(notes, spec.broker_port)
     for number in range(spec.ports if spec.kind != "mqtt" else 0):

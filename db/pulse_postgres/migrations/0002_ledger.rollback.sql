@@ -14,7 +14,8 @@ ALTER TABLE deliveries DROP COLUMN caused_by, DROP CONSTRAINT deliveries_cause_c
 ALTER TABLE integration_routes DROP COLUMN fallback_integration_id, DROP COLUMN fallback_after_s;
 DELETE FROM integrations WHERE deleted_at IS NOT NULL;
 ALTER TABLE integrations DROP COLUMN retry, DROP COLUMN deleted_at;
-CREATE OR REPLACE FUNCTION drop_telemetry_before(day date) RETURNS integer
+DROP FUNCTION drop_telemetry_before(date), drop_telemetry_day(date, bigint), hold_telemetry_day(date);
+CREATE FUNCTION drop_telemetry_before(day date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 DECLARE
     part record;
@@ -28,3 +29,5 @@ BEGIN
     END LOOP;
     RETURN dropped;
 END $$;
+REVOKE ALL ON FUNCTION drop_telemetry_before(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_telemetry_before(date) TO pulse_pipeline;

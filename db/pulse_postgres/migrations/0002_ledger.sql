@@ -48,7 +48,8 @@ CREATE TABLE breakers (
 );
 
 -- What the ledger is checked against. Days are those of ts, in UTC: a day of telemetry is one partition.
--- shard: the lane that counts, so that lanes never wait for each other's row.
+-- shard: the lane that counts, so that lanes never wait for each other's row; -1: what was there before. A batch that is
+-- tried again is known by lane_partitions.batch_id, as for quarantine_counts.
 CREATE TABLE readings_accepted (
     day      date NOT NULL,
     shard    smallint NOT NULL,
@@ -66,6 +67,22 @@ INSERT INTO readings_accepted (day, shard, accepted)
     SELECT (ts AT TIME ZONE 'UTC')::date, -1, count(*) FROM telemetry GROUP BY 1;
 ALTER TABLE telemetry FORCE ROW LEVEL SECURITY;
 
+-- Integrations used to be deleted with their deliveries. What was decided then stays as it was; that its delivery is
+-- gone for this reason is noted, so that from now on a decision without one is an error.
+ALTER TABLE alert_changes NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE deliveries NO FORCE ROW LEVEL SECURITY;
+UPDATE alert_changes c SET decisions = n.decisions
+FROM (SELECT a.tenant_id, a.alert_id, a.event, bool_or(gone) AS any_gone,
+             jsonb_agg(CASE WHEN gone THEN d || '{"forgotten": true}' ELSE d END ORDER BY place) AS decisions
+      FROM alert_changes a, jsonb_array_elements(a.decisions) WITH ORDINALITY AS x (d, place),
+           LATERAL (SELECT (d ->> 'matched')::boolean AND NOT EXISTS (
+               SELECT FROM deliveries p WHERE p.tenant_id = a.tenant_id AND p.alert_id = a.alert_id AND p.event = a.event
+                   AND p.route_id = (d ->> 'route_id')::uuid AND p.cause = 'alert') AS gone) AS g
+      GROUP BY 1, 2, 3) AS n
+WHERE n.any_gone AND (c.tenant_id, c.alert_id, c.event) = (n.tenant_id, n.alert_id, n.event);
+ALTER TABLE alert_changes FORCE ROW LEVEL SECURITY;
+ALTER TABLE deliveries FORCE ROW LEVEL SECURITY;
+
 -- Tokens of programs. tenant_id is '' for operators' tokens, so it refers to no tenant: who checks a token joins them. token_hash: SHA-256 of 256 random bits.
 CREATE TABLE api_tokens (
     tenant_id    text NOT NULL DEFAULT '',
@@ -82,30 +99,44 @@ CREATE TABLE api_tokens (
     CHECK ((tenant_id = '') = (role IN ('operator', 'operator_admin')))
 );
 
--- Returns how many days it dropped, and keeps how many readings went with them.
--- Waits 3 s for the lanes at most, rather than have them wait behind it.
-CREATE OR REPLACE FUNCTION drop_telemetry_before(day date) RETURNS integer
+-- Retention, in steps. Whoever holds a day keeps others from writing to it, not from reading it: counting takes seconds,
+-- and a lane that looks a reading up must not wait for that.
+CREATE FUNCTION hold_telemetry_day(day date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', 'telemetry_' || to_char(day, 'YYYYMMDD'));
+END $$;
+-- Waits 3 s for the lanes at most, rather than have them wait behind it.
+CREATE FUNCTION drop_telemetry_day(day date, readings bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+BEGIN
+    EXECUTE format('DROP TABLE public.%I', 'telemetry_' || to_char(day, 'YYYYMMDD'));
+    INSERT INTO public.readings_expired AS e (day, expired) VALUES (day, readings)
+        ON CONFLICT ON CONSTRAINT readings_expired_pkey
+        DO UPDATE SET expired = e.expired + excluded.expired, expired_at = excluded.expired_at;
+END $$;
+-- Returns how many days it dropped. Runs as its caller, because the owner sees no readings.
+DROP FUNCTION drop_telemetry_before(date);
+CREATE FUNCTION drop_telemetry_before(before date) RETURNS integer
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    part record;
+    old date;
     readings bigint;
     dropped integer := 0;
 BEGIN
-    FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                WHERE i.inhparent = 'public.telemetry'::regclass
-                  AND c.relname < 'telemetry_' || to_char(day, 'YYYYMMDD') LOOP
-        -- Row-level security hides the rows even from the owner, who we are here. It also locks the day, so that
-        -- nobody adds to it between the counting and its end.
-        EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', part.relname);
-        EXECUTE format('SELECT count(*) FROM public.%I', part.relname) INTO readings;
-        INSERT INTO public.readings_expired AS e (day, expired)
-            VALUES (to_date(right(part.relname, 8), 'YYYYMMDD'), readings)
-            ON CONFLICT ON CONSTRAINT readings_expired_pkey DO UPDATE SET expired = e.expired + excluded.expired;
-        EXECUTE format('DROP TABLE public.%I', part.relname);
+    FOR old IN SELECT to_date(right(c.relname, 8), 'YYYYMMDD') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE i.inhparent = 'public.telemetry'::regclass
+                 AND c.relname < 'telemetry_' || to_char(before, 'YYYYMMDD') LOOP
+        PERFORM public.hold_telemetry_day(old);
+        SELECT count(*) INTO readings FROM public.telemetry
+            WHERE ts >= old::timestamp AT TIME ZONE 'UTC' AND ts < (old + 1)::timestamp AT TIME ZONE 'UTC';
+        PERFORM public.drop_telemetry_day(old, readings);
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
 END $$;
+REVOKE ALL ON FUNCTION hold_telemetry_day(date), drop_telemetry_day(date, bigint), drop_telemetry_before(date)
+    FROM PUBLIC;
 
 DO $$
 DECLARE
@@ -143,5 +174,7 @@ GRANT INSERT ON deliveries TO pulse_deliver;
 GRANT SELECT ON integration_routes TO pulse_deliver;
 
 GRANT SELECT, INSERT, UPDATE ON readings_accepted TO pulse_pipeline;
+GRANT EXECUTE ON FUNCTION hold_telemetry_day(date), drop_telemetry_day(date, bigint), drop_telemetry_before(date)
+    TO pulse_pipeline;
 GRANT SELECT ON readings_accepted, readings_expired TO pulse_operator;
 GRANT SELECT (deleted_at, retry) ON integrations TO pulse_operator;

@@ -18,6 +18,10 @@ _COMMANDS = {
     "devices": "Devices: register, activate, revoke.",
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
+    "tokens": "API tokens: how programs prove who they are.",
+    "secrets": "Secrets: replace the key that the stored ones are encrypted with.",
+    "webhooks": "Webhooks: check what a receiver got.",
+    "ledger": "Check that nothing is lost, from the tables alone.",
     "docs": "Write the reference pages that are made from code.",
 }
 """Each stands in a module of its own name, imported only when it is called."""

@@ -17,9 +17,9 @@ from pulse_postgres.overview import Overview
 from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
 from pulse_server.cli.work import actor, checked, complaints, everything, on_database
 from pulse_server.configured import channel_of, sealed, shown
-from pulse_server.inputs import IntegrationBody
+from pulse_server.inputs import IntegrationBody, schedule
 from pulse_server.problems import field_errors
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import demand_in_use, secret_keys
 
 
 @click.group()
@@ -33,6 +33,9 @@ def integrations() -> None:
 @click.option("--name", help="For people; the type if not given.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A field; JSON where it is not text.")
 @click.option("--set-env", "from_env", multiple=True, metavar="KEY=VARIABLE", help="A field from the environment.")
+@click.option(
+    "--retry", metavar="JSON", help='Its own schedule: {"waits_s": [5, 30], "every_s": 600, "give_up_s": 7200}.'
+)
 @click.option("--set-stdin", "from_stdin", metavar="KEY", help="A field from standard input.")
 @pass_session
 def add(
@@ -43,6 +46,7 @@ def add(
     settings: tuple[str, ...],
     from_env: tuple[str, ...],
     from_stdin: str | None,
+    retry: str | None,
 ) -> None:
     """Make an integration of channel TYPE. Required secrets that are not given are asked for, unseen."""
     config = session.config()
@@ -54,15 +58,30 @@ def add(
         given[from_stdin] = sys.stdin.readline().rstrip("\n")
     schema = channel_schema(channel)
     fields = _typed(schema, given) | _asked(schema, given)
-    wanted = checked(IntegrationBody, tenant_id=tenant_id, type=type_, name=name or type_, config=fields)
+    wanted = checked(
+        IntegrationBody,
+        tenant_id=tenant_id,
+        type=type_,
+        name=name or type_,
+        config=fields,
+        retry=retry and _json(retry),
+    )
+    keys = secret_keys(config)
+    demand_in_use(config, keys[0])
     try:
-        public, secrets = sealed(channel, SecretBox(secret_key(config)), wanted.config)
+        public, secrets = sealed(channel, SecretBox(*keys), wanted.config, allow_plain_http=config.allows_plain_http)
     except ValidationError as error:
         raise click.UsageError(complaints(field_errors(error))) from error
     made = on_database(
         config,
         lambda pool: Integrations(pool).create(
-            wanted.tenant_id, wanted.type, wanted.name, public, secrets, actor=actor()
+            wanted.tenant_id,
+            wanted.type,
+            wanted.name,
+            public,
+            secrets,
+            retry=schedule(wanted.retry),
+            actor=actor(),
         ),
     )
     out.print(f"made integration {made['integration_id']}; next: pulse routes add --tenant {tenant_id}")

@@ -30,13 +30,16 @@ def routes() -> None:
     "--on", "deliver_on", multiple=True, default=["OPEN"], show_default=True, help="OPEN, ACKNOWLEDGED, CLOSED"
 )
 @click.option("--priority", type=int, default=100, show_default=True)
+@click.option("--fallback", "fallback_integration_id", metavar="INTEGRATION", help="Told instead when that one fails …")
+@click.option("--fallback-after", "fallback_after_s", type=int, help="… or was not reachable for so many seconds.")
 @pass_session
 def add(session: Session, /, **given: object) -> None:
     """Make a route. A condition that is not given matches all; every matching route fires."""
     lists = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     for name in ("severities", "min_severity"):
         lists[name] = _numbers(lists[name])
-    route = route_of(checked(RouteBody, **lists))
+    wanted = checked(RouteBody, **lists)
+    route = route_of(wanted, wanted.tenant_id)
     on_database(session.config(), lambda pool: Integrations(pool).create_route(route, actor=actor()))
     out.print(f"made route {route.route_id}")
 
@@ -65,6 +68,7 @@ def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
             "device_prefixes",
             "deliver_on",
             "enabled",
+            "fallback_integration_id",
         )
         print_table(columns, found, empty="no routes: pulse routes add --tenant TENANT_ID --integration ID")
 

@@ -11,7 +11,7 @@ from pulse_server.cli.base import Session, pass_session
 from pulse_server.database import database, known_url
 from pulse_server.logging_setup import set_up_logging
 from pulse_server.runner import ROLES, run_roles
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_keys
 
 if TYPE_CHECKING:
     from pulse_core.config import Config
@@ -26,9 +26,9 @@ def run(session: Session, role: str) -> None:
     set_up_logging(role, json_lines=config.mode == "prod")
     if role == "all":
         with database(config) as url:
-            run_roles(config, url, secret_key(config), list(ROLES))
+            run_roles(config, url, secret_keys(config), list(ROLES))
     else:
-        run_roles(config, _url(config), secret_key(config), [role])
+        run_roles(config, _url(config), secret_keys(config), [role])
 
 
 def _url(config: Config) -> str:

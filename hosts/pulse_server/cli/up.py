@@ -16,6 +16,7 @@ from pulse_server.cli.base import Session, err, escaped, pass_session
 from pulse_server.cli.story import LogStory, TerminalStory
 from pulse_server.exits import code_of
 from pulse_server.logging_setup import set_up_logging
+from pulse_server.secret_key import key_id
 
 _LOCAL = ("127.0.0.0/8", "::1/128")
 
@@ -77,7 +78,13 @@ async def _work(platform: Platform) -> None:
     if demo:
         await demo.provision()
     await platform.start_roles()
-    runfiles.publish(platform.config.data_dir, "up", addresses=platform.addresses, pids=platform.pids())
+    runfiles.publish(
+        platform.config.data_dir,
+        "up",
+        addresses=platform.addresses,
+        pids=platform.pids(),
+        key=key_id(platform.secret_keys[0]),
+    )
     if demo:
         await demo.start()
         demo.summary()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 
+from pulse_core.errors import SchemaError
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_server.database import database
 from pulse_server.problems import field_errors
-from pulse_server.secret_key import secret_key
+from pulse_server.secret_key import secret_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     import asyncpg
 
@@ -34,19 +36,35 @@ def actor() -> str:
     return f"cli:{getpass.getuser()}"
 
 
-def on_database(config: Config, work: Callable[[asyncpg.Pool[Any]], Awaitable[T]], login: str = "pulse_admin") -> T:
-    """Run ``work`` with a pool that logs in as ``login``; the embedded database is started for it if need be."""
-    key = secret_key(config)
+def on_database(
+    config: Config,
+    work: Callable[[asyncpg.Pool[Any]], Awaitable[T]],
+    login: str = "pulse_admin",
+    *,
+    current_key_only: bool = False,
+) -> T:
+    """Run ``work`` with a pool that logs in as ``login``; the embedded database is started for it if need be.
+
+    While the secret key is replaced, the database learns the new one last: a previous one will do until then.
+    """
+    keys = secret_keys(config)[: 1 if current_key_only else None]
     with database(config) as url:
-        return asyncio.run(_with_pool(role_dsn(url, login, key), work))
+        return asyncio.run(_with_pool([role_dsn(url, login, key) for key in keys], work))
 
 
-async def _with_pool(dsn: str, work: Callable[[asyncpg.Pool[Any]], Awaitable[T]]) -> T:
-    pool = await open_pool(dsn, name="command line", max_size=2)
+async def _with_pool(dsns: Sequence[str], work: Callable[[asyncpg.Pool[Any]], Awaitable[T]]) -> T:
+    pool = await _open(dsns)
     try:
         return await work(pool)
     finally:
         await pool.close()
+
+
+async def _open(dsns: Sequence[str]) -> asyncpg.Pool[Any]:
+    for dsn in dsns[:-1]:
+        with suppress(SchemaError):
+            return await open_pool(dsn, name="command line", max_size=2)
+    return await open_pool(dsns[-1], name="command line", max_size=2)
 
 
 async def everything(page: Callable[..., Awaitable[Page]], **asked: Any) -> list[dict[str, Any]]:

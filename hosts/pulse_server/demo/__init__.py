@@ -49,7 +49,7 @@ class Demo:
         taken = frozenset(listen.port for listen in platform.listens())
         port = next_free(Listen(port=_RECEIVER_PORT), taken).port
         self._receiver = f"http://127.0.0.1:{port}"
-        async with Registry(platform.url, platform.secret_key) as registry:
+        async with Registry(platform.url, platform.secret_keys) as registry:
             with platform.story.step("tenants, devices and tokens are made"):
                 await registry.tenants()
                 granted = await tokens(registry, fleet())

@@ -22,7 +22,7 @@ from pulse_server.configured import sealed
 from pulse_server.demo.plan import STALE_AFTER_S, TENANTS, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import asyncpg
 
@@ -35,10 +35,10 @@ _INTEGRATION = "Demo receiver"
 class Registry:
     """The provisioning stores, as the demo uses them. An async context manager."""
 
-    def __init__(self, database_url: str, secret_key: str) -> None:
+    def __init__(self, database_url: str, secret_keys: Sequence[str]) -> None:
         self._database_url = database_url
-        self._secret_key = secret_key
-        self._box = SecretBox(secret_key)
+        self._secret_key = secret_keys[0]
+        self._box = SecretBox(*secret_keys)
         self._pools = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -80,7 +80,7 @@ class Registry:
     async def webhook(self, tenant_id: str, channel: type[Channel[Any]], url: str) -> str:
         """Point the tenant's webhook at ``url`` with a fresh signing secret, which is returned."""
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
-        public, packed = sealed(channel, self._box, {"url": url, "secret": secret})
+        public, packed = sealed(channel, self._box, {"url": url, "secret": secret}, allow_plain_http=True)
         page = await self._integrations.page(tenant_id, type_=channel.name, limit=200)
         ours = next((each for each in page.items if each["name"] == _INTEGRATION), None)
         if ours is None:

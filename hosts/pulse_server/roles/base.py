@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import structlog
 
 from pulse_core.errors import PulseError, StoreUnavailable
+from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_postgres.probe import ping
 from pulse_postgres.schema import check_schema
 from pulse_server import runfiles
 from pulse_server.health import Health
+from pulse_server.secret_key import key_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +41,18 @@ class Host:
 
     config: Config
     database_url: str
-    secret_key: str
+    secret_keys: tuple[str, ...]
+    """The current one first."""
     plugins: Plugins
+
+    @property
+    def box(self) -> SecretBox:
+        """For the secrets of integrations."""
+        return SecretBox(*self.secret_keys)
 
     def dsn(self, login: str) -> str:
         """Where one of our login roles finds the database."""
-        return role_dsn(self.database_url, login, self.secret_key)
+        return role_dsn(self.database_url, login, self.secret_keys[0])
 
 
 class Role(ABC):
@@ -73,7 +81,8 @@ class Role(ABC):
     def announce(self, addresses: Mapping[str, str]) -> None:
         """Ready: tell the log and the other processes of this machine where we listen."""
         self.health.release("start")
-        runfiles.publish(self.host.config.data_dir, self.name, addresses=dict(addresses))
+        key = key_id(self.host.secret_keys[0])
+        runfiles.publish(self.host.config.data_dir, self.name, addresses=dict(addresses), key=key)
         log.info("role.ready", **addresses)
 
     def withdraw(self) -> None:

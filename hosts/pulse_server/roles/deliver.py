@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulse_core.clock import SystemClock
 from pulse_core.delivery import Channels, DeliveryEngine
-from pulse_core.secrets import SecretBox
 from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_server.device_http import DeviceRouter
 from pulse_server.roles.base import Host, Role
@@ -61,7 +60,7 @@ class DeliverRole(Role):
 
     def _engine(self, pool: asyncpg.Pool[Any]) -> DeliveryEngine:
         host = self.host
-        channels = Channels(host.plugins.channels, host.plugins.config_of, SecretBox(host.secret_key), self._lender.to)
+        channels = Channels(host.plugins.channels, host.plugins.config_of, host.box, self._lender.to)
         store = PostgresDeliveries(pool, host.dsn(self.login))
         return DeliveryEngine(
             store, channels, host.config.delivery, clock=SystemClock(), leave_within_s=_LEAVE_WITHIN_S - 1

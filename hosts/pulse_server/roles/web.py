@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from pulse_postgres.provisioning import Activation
 from pulse_server.activation import ActivationApp
+from pulse_server.bookkeeping import Bookkeeper
 from pulse_server.roles.base import Host, Role
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
-from pulse_server.web.services import Services
+from pulse_server.web.services import Pools, Services
 
 
 class WebRole(Role):
@@ -26,16 +27,24 @@ class WebRole(Role):
         """Answer at once; until the database is there, with 503."""
         config = self.host.config
         activation = ActivationApp()
-        services = Services(config, self.host.secret_key, self.host.plugins)
+        services = Services(config, self.host.box, self.host.plugins)
         front = Front(create_app(services), self.health, activation)
         self._server = HttpServer(front, bind(config.web, "web"))
         await self._server.start()
         await self.database_ready()
-        operator = await self.pool("pulse_operator")
-        await services.open(await self.pool("pulse_admin"), operator)
+        pools = Pools(
+            admin=await self.pool("pulse_admin"),
+            operator=await self.pool("pulse_operator"),
+            auth=await self.pool("pulse_auth", max_size=4),
+            web=await self.pool("pulse_web"),
+        )
+        await services.open(pools)
         self.resources.push_async_callback(services.close)
-        activation.store = Activation(await self.pool("pulse_auth", max_size=4))
-        self.health.add("database", self.answers(operator))
+        activation.store = Activation(pools.auth)
+        self.health.add("database", self.answers(pools.operator))
+        bookkeeper = Bookkeeper(services.ledger)
+        self.resources.push_async_callback(bookkeeper.stop)
+        bookkeeper.start()
         self.announce({"http": self._server.url})
 
     async def stop(self) -> None:

@@ -1,14 +1,15 @@
-"""The web application: admin API, and in the demo a live page. A Quart app behind a thin ASGI front."""
+"""The web application: customer, operator and admin API, in the demo a live page. Quart behind a thin ASGI front."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from quart import Quart
+from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, errors, home, requests
+from pulse_server.web import admin, customer, errors, home, operator, requests
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:
@@ -26,14 +27,23 @@ def create_app(services: Services) -> Quart:
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, BODY_TIMEOUT=_BODY_WITHIN_S)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["channel"] = _ChannelType
     app.extensions["services"] = services
     requests.install(app)
     errors.install(app)
     app.register_blueprint(admin.blueprint)
+    app.register_blueprint(customer.blueprint)
+    app.register_blueprint(operator.blueprint)
     app.register_blueprint(home.blueprint)
     if services.config.demo:
         app.register_blueprint(live)
     return app
+
+
+class _ChannelType(BaseConverter):
+    """In a path: what can be a channel's name, and so never an id."""
+
+    regex = r"[a-z][a-z0-9_]{0,62}"
 
 
 class Front:

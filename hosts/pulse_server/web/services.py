@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
-from pulse_core.secrets import SecretBox
+from pulse_postgres.api_tokens import TokenCheck
+from pulse_postgres.audit import AuditLog
+from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
+from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 
@@ -18,51 +22,87 @@ if TYPE_CHECKING:
     from pulse_core.api import TelemetryStore
     from pulse_core.config import Config
     from pulse_core.plugin_set import Plugins
+    from pulse_core.secrets import SecretBox
+
+
+@dataclass(frozen=True)
+class Pools:
+    """A pool for each role that the web application logs in as: ``pulse_admin`` and so on."""
+
+    admin: asyncpg.Pool[Any]
+    operator: asyncpg.Pool[Any]
+    auth: asyncpg.Pool[Any]
+    web: asyncpg.Pool[Any]
+
+
+@dataclass(frozen=True)
+class _Stores:
+    pools: Pools
+    telemetry: TelemetryStore
 
 
 class Services:
     """Closed at first: whoever asks a store of it then gets StoreUnavailable."""
 
-    def __init__(self, config: Config, secret_key: str, plugins: Plugins) -> None:
+    def __init__(self, config: Config, box: SecretBox, plugins: Plugins) -> None:
         self.config = config
         self.plugins = plugins
-        self.box = SecretBox(secret_key)
-        self._stores: tuple[Provisioning, Integrations, Overview, TelemetryStore] | None = None
+        self.box = box
+        self._stores: _Stores | None = None
 
-    async def open(self, admin: asyncpg.Pool[Any], operator: asyncpg.Pool[Any]) -> None:
-        """Get to work. ``admin`` logs in as pulse_admin, ``operator`` as pulse_operator."""
+    async def open(self, pools: Pools) -> None:
+        """Get to work."""
         store_type = self.plugins.telemetry_store
         telemetry = store_type(self.plugins.config_of(store_type))
-        await telemetry.open(operator)
-        self._stores = (Provisioning(admin), Integrations(admin), Overview(operator), telemetry)
+        await telemetry.open(pools.operator)
+        self._stores = _Stores(pools, telemetry)
 
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
         if self._stores is not None:
-            await self._stores[3].close()
+            await self._stores.telemetry.close()
             self._stores = None
+
+    @property
+    def tokens(self) -> TokenCheck:
+        """Whose API token this is."""
+        return TokenCheck(self._opened().pools.auth)
+
+    @property
+    def audit(self) -> AuditLog:
+        """What operators look at."""
+        return AuditLog(self._opened().pools.operator)
 
     @property
     def provisioning(self) -> Provisioning:
         """Tenants and devices."""
-        return self._opened()[0]
+        return Provisioning(self._opened().pools.admin)
 
     @property
     def integrations(self) -> Integrations:
         """Integrations and routes."""
-        return self._opened()[1]
+        return Integrations(self._opened().pools.admin)
 
     @property
     def overview(self) -> Overview:
         """The read side across tenants."""
-        return self._opened()[2]
+        return Overview(self._opened().pools.operator)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books."""
+        return Ledger(self._opened().pools.operator, readings_kept=self.plugins.telemetry_store.transactional)
 
     @property
     def telemetry(self) -> TelemetryStore:
         """Readings."""
-        return self._opened()[3]
+        return self._opened().telemetry
 
-    def _opened(self) -> tuple[Provisioning, Integrations, Overview, TelemetryStore]:
+    def tenant_pool(self, tenant_id: str) -> TenantPool:
+        """Where the stores of a customer work: nothing of another tenant is there."""
+        return TenantPool(self._opened().pools.web, tenant_id)
+
+    def _opened(self) -> _Stores:
         if self._stores is None:
             raise StoreUnavailable("starting")
         return self._stores

@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 
 from pulse_postgres.integration_pages import shown_route
 from pulse_server.configured import UnknownChannel, channel_of, sealed, shown
-from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, TenantPage
+from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, TenantPage, schedule
 from pulse_server.problems import field_errors
 from pulse_server.routing_input import route_of
 from pulse_server.web.actor import ADMIN
@@ -37,7 +37,14 @@ async def create() -> Response:
     wanted = await body_as(IntegrationBody)
     public, secrets = _sealed(wanted)
     made = await services().integrations.create(
-        wanted.tenant_id, wanted.type, wanted.name, public, secrets, enabled=wanted.enabled, actor=ADMIN
+        wanted.tenant_id,
+        wanted.type,
+        wanted.name,
+        public,
+        secrets,
+        enabled=wanted.enabled,
+        retry=schedule(wanted.retry),
+        actor=ADMIN,
     )
     return reply(shown(services().plugins, made), 201)
 
@@ -54,14 +61,14 @@ async def show_routes() -> Response:
 async def create_route() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted = await body_as(RouteBody)
-    made = await services().integrations.create_route(route_of(wanted), actor=ADMIN)
+    made = await services().integrations.create_route(route_of(wanted, wanted.tenant_id), actor=ADMIN)
     return reply(shown_route(made), 201)
 
 
 def _sealed(wanted: IntegrationBody) -> tuple[dict[str, Any], bytes | None]:
     try:
         channel = channel_of(services().plugins, wanted.type)
-        return sealed(channel, services().box, wanted.config)
+        return sealed(channel, services().box, wanted.config, allow_plain_http=services().config.allows_plain_http)
     except UnknownChannel as error:
         raise Problem(422, "some fields are wrong", errors=[{"field": "type", "message": str(error)}]) from error
     except ValidationError as error:

@@ -1,0 +1,136 @@
+"""Deliveries as people read them: the newest first, with every attempt and what happens next."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from pulse_core.errors import NotFound
+from pulse_postgres.acting import asking
+from pulse_postgres.incidents import newest
+from pulse_postgres.paging import Page, Where, item_of, page_of
+from pulse_postgres.sqltime import us
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pulse_postgres.connections import Connections
+
+_DELIVERIES = f"""
+    SELECT d.*, i.name AS integration_name, i.type AS integration_type, b.opened_at AS breaker_opened_at,
+           b.probe_at, {us("d.created_at")} AS position
+    FROM tenants t CROSS JOIN LATERAL (
+        SELECT tenant_id, delivery_id, integration_id, alert_id, route_id, event, cause, caused_by, status, created_at,
+               due_at, attempts AS attempt_count, first_attempt_at, finished_at, last_error,
+               notification ->> 'device_id' AS device_id
+        FROM deliveries WHERE tenant_id = t.tenant_id AND %s
+        ORDER BY created_at DESC, delivery_id LIMIT %s) AS d
+    JOIN integrations i ON i.tenant_id = d.tenant_id AND i.integration_id = d.integration_id
+    LEFT JOIN breakers b ON b.tenant_id = d.tenant_id AND b.integration_id = d.integration_id
+    WHERE %s ORDER BY d.created_at DESC, d.delivery_id LIMIT %s
+"""
+_ORDER = ("created_at", "delivery_id")
+
+_ATTEMPTS = """
+    SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.outcome, a.detail, a.receipt, a.address, a.tls,
+           a.next_at
+    FROM unnest($1::text[], $2::uuid[]) AS x (t, d)
+    JOIN delivery_attempts a ON a.tenant_id = x.t AND a.delivery_id = x.d
+    ORDER BY a.delivery_id, a.attempt
+"""
+
+_OF_AN_ALERT_AT_MOST = 1000
+
+
+class DeliveryFilter(Struct, frozen=True, kw_only=True):
+    """Which deliveries; what is None does not matter. Made at ``created_from`` or later, before ``created_before``."""
+
+    status: str | None = None
+    integration_id: uuid.UUID | None = None
+    alert_id: uuid.UUID | None = None
+    cause: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    def where(self, where: Where, columns: str = "") -> Where:
+        """Add the conditions; ``columns`` stands before each column's name (``d.``)."""
+        for name, value in (
+            ("status", self.status),
+            ("integration_id", self.integration_id),
+            ("alert_id", self.alert_id),
+            ("cause", self.cause),
+        ):
+            where.add_given(f"{columns}{name} = {{}}", value)
+        where.add_given(f"{columns}created_at >= {{}}", self.created_from)
+        where.add_given(f"{columns}created_at < {{}}", self.created_before)
+        return where
+
+
+async def delivery_page(
+    pool: Connections,
+    wanted: DeliveryFilter,
+    *,
+    tenant_id: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """Deliveries, the newest first, each with its ``attempts`` in order."""
+    inner = wanted.where(Where())
+    rows, limit = await newest(pool, _DELIVERIES, inner, _ORDER, tenant_id, limit, cursor)
+    attempts = await _attempts(pool, rows)
+    return page_of(rows, limit, lambda row: _item(row, attempts), "position", "delivery_id")
+
+
+async def one_delivery(pool: Connections, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
+    """One delivery with its ``attempts``. Raises NotFound."""
+    inner = Where()
+    inner.add("delivery_id = {}", delivery_id)
+    rows, _ = await newest(pool, _DELIVERIES, inner, _ORDER, tenant_id, 1, None)
+    if not rows:
+        raise NotFound("there is no such delivery")
+    return _item(rows[0], await _attempts(pool, rows))
+
+
+async def deliveries_of_alert(pool: Connections, tenant_id: str, alert_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What was delivered about an alert, the oldest first; of more than 1,000 the newest."""
+    where = Where()
+    most = where.put(_OF_AN_ALERT_AT_MOST)
+    where.add("alert_id = {}", alert_id)
+    outer = where.outer()
+    outer.add("t.tenant_id = {}", tenant_id)
+    with asking():
+        rows = await pool.fetch(_DELIVERIES % (where, most, outer, most), *where.arguments)
+    attempts = await _attempts(pool, rows)
+    return [_item(row, attempts) for row in reversed(rows)]
+
+
+async def _attempts(pool: Connections, deliveries: list[asyncpg.Record]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    found: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    with asking():
+        rows = await pool.fetch(
+            _ATTEMPTS, [row["tenant_id"] for row in deliveries], [row["delivery_id"] for row in deliveries]
+        )
+    for row in rows:
+        item = dict(row)
+        found.setdefault(item.pop("delivery_id"), []).append(item)
+    return found
+
+
+def _item(row: asyncpg.Record, attempts: dict[uuid.UUID, list[dict[str, Any]]]) -> dict[str, Any]:
+    item = item_of(row)
+    opened_at, probe_at = item.pop("breaker_opened_at"), item.pop("probe_at")
+    return {**item, "attempts": attempts.get(row["delivery_id"], []), "next": _next(item, opened_at, probe_at)}
+
+
+def _next(item: dict[str, Any], opened_at: datetime | None, probe_at: datetime | None) -> dict[str, Any] | None:
+    """What happens to a delivery next, and when; None: nothing any more."""
+    if item["status"] == "SENDING":
+        return {"what": "an attempt is under way"}
+    if item["status"] not in {"PENDING", "RETRYING"}:
+        return None
+    if opened_at is not None:
+        return {"what": "waits: its endpoint is not reachable", "since": opened_at, "probe_at": probe_at}
+    return {"what": "retry" if item["attempt_count"] else "first attempt", "at": item["due_at"]}

@@ -1,0 +1,82 @@
+"""The stored secrets of every integration, to be encrypted anew with another key."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from pulse_postgres.acting import asking
+from pulse_postgres.audit import audit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import asyncpg
+
+_COUNT = "SELECT count(*) FROM integrations WHERE secrets IS NOT NULL"
+_FIRST = """
+    SELECT tenant_id, integration_id, secrets FROM integrations WHERE secrets IS NOT NULL
+    ORDER BY tenant_id, integration_id LIMIT $1
+"""
+_NEXT = """
+    SELECT tenant_id, integration_id, secrets FROM integrations
+    WHERE secrets IS NOT NULL AND (tenant_id, integration_id) > ($2, $3)
+    ORDER BY tenant_id, integration_id LIMIT $1
+"""
+# updated_at stays: the configuration is the same, so whoever has an open connection to a receiver keeps it, and a
+# receiver's 410 still disables what it answered. Whoever saved something else meanwhile wins.
+_REPLACE = """
+    UPDATE integrations i SET secrets = n.sealed
+    FROM unnest($1::text[], $2::uuid[], $3::bytea[], $4::bytea[]) AS n (tenant_id, integration_id, was, sealed)
+    WHERE i.tenant_id = n.tenant_id AND i.integration_id = n.integration_id AND i.secrets = n.was
+"""
+
+
+class Sealed(Struct, frozen=True):
+    """The encrypted secrets of one integration."""
+
+    tenant_id: str
+    integration_id: uuid.UUID
+    secrets: bytes
+
+
+class Resealing:
+    """``pool`` logs in as pulse_admin. Each call is a transaction of its own, of at most one page."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def count(self) -> int:
+        """How many integrations have secrets."""
+        with asking():
+            return int(await self._pool.fetchval(_COUNT))
+
+    async def pages(self, size: int = 100) -> AsyncIterator[list[Sealed]]:
+        """All of them, page by page, in the order of their ids."""
+        with asking():
+            rows = await self._pool.fetch(_FIRST, size)
+        while rows:
+            yield [Sealed(*row) for row in rows]
+            with asking():
+                rows = await self._pool.fetch(_NEXT, size, rows[-1]["tenant_id"], rows[-1]["integration_id"])
+
+    async def replace(self, changes: Sequence[tuple[Sealed, bytes]]) -> int:
+        """Store what was encrypted anew, where it is still what was read; return where it was."""
+        old = [before for before, _ in changes]
+        with asking():
+            done = await self._pool.execute(
+                _REPLACE,
+                [each.tenant_id for each in old],
+                [each.integration_id for each in old],
+                [each.secrets for each in old],
+                [after for _, after in changes],
+            )
+        return int(done.removeprefix("UPDATE "))
+
+    async def note(self, actor: str, resealed: int) -> None:
+        """Tell the audit log."""
+        with asking():
+            async with self._pool.acquire() as connection:
+                await audit(connection, actor, "secrets.rotate", details={"resealed": resealed})

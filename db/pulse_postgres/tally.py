@@ -1,0 +1,99 @@
+"""What a batch adds to the counts: readings accepted by day, messages refused by minute. Once, however often it is
+committed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pulse_postgres.sqltime import DAY_US, at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg import Connection
+
+    from pulse_core.records import Reading, Reject, WriteSet
+
+_MINUTE_US = 60_000_000
+
+# One statement, because each would be a round trip in every batch. What is counted hangs on the row of ``first``, which
+# is there only if the lane's last batch was another one.
+_TALLY = f"""
+    WITH first AS (
+        UPDATE lane_partitions SET batch_id = $2 WHERE partition = $1 AND batch_id IS DISTINCT FROM $2 RETURNING true
+    ), accepted AS (
+        INSERT INTO readings_accepted (day, shard, accepted)
+        SELECT date 'epoch' + d, $3, n FROM first, unnest($4::integer[], $5::bigint[]) AS x (d, n)
+        ON CONFLICT (day, shard) DO UPDATE SET accepted = readings_accepted.accepted + excluded.accepted
+    ), refused AS (
+        INSERT INTO quarantine_counts (tenant_id, minute, reason, shard, rejected)
+        SELECT t, {at("m")}, r, $3, n
+        FROM first, unnest($6::text[], $7::bigint[], $8::text[], $9::bigint[]) AS x (t, m, r, n)
+        ON CONFLICT (tenant_id, minute, reason, shard) DO UPDATE
+            SET rejected = quarantine_counts.rejected + excluded.rejected
+    )
+    SELECT true FROM first
+"""
+
+_KEPT = f"""
+    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw)
+    SELECT t, gen_random_uuid(), {at("ts")}, r, de, d, tp, p::jsonb, raw
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
+        AS x (t, ts, r, de, d, tp, p, raw)
+"""
+
+
+async def write_tally(
+    connection: Connection, writes: WriteSet, partition: int, shard: int, *, readings_kept: bool
+) -> None:
+    """Count the batch, and keep the refused messages that are to be kept; nothing if it was committed before.
+
+    Readings are counted as the pipeline decided, not as the insert answered: one that vanishes on its way into the
+    table is missed by the ledger.
+
+    :param partition: one that the lane has locked: its row in lane_partitions is the lane's own.
+    :param readings_kept: they are in this database's tables, so that there is something to compare the count with.
+    """
+    accepted = _by_day(writes.readings) if readings_kept else []
+    if not accepted and not writes.rejects:
+        return
+    refused = _by_minute(writes.rejects)
+    columns = [*_columns(accepted, 2), *_columns(refused, 4)]
+    if await connection.fetchval(_TALLY, partition, writes.batch_id, shard, *columns):
+        await _keep(
+            connection, [each for each in writes.rejects if each.payload_json is not None or each.raw is not None]
+        )
+
+
+def _by_day(readings: Sequence[Reading]) -> list[tuple[int, int]]:
+    return sorted(Counter([reading.ts_us // DAY_US for reading in readings]).items())
+
+
+def _by_minute(rejects: Sequence[Reject]) -> list[tuple[str, int, str, int]]:
+    """In one order for all, so that lanes never wait for each other in a circle."""
+    counts = Counter(
+        (reject.tenant_id, reject.received_us // _MINUTE_US * _MINUTE_US, str(reject.reason)) for reject in rejects
+    )
+    return [(*name, count) for name, count in sorted(counts.items())]
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [[row[at] for row in rows] for at in range(width)]
+
+
+async def _keep(connection: Connection, rejects: Sequence[Reject]) -> None:
+    if not rejects:
+        return
+    await connection.execute(
+        _KEPT,
+        [reject.tenant_id for reject in rejects],
+        [reject.received_us for reject in rejects],
+        [reject.reason for reject in rejects],
+        [reject.detail for reject in rejects],
+        [reject.device_id for reject in rejects],
+        [reject.topic for reject in rejects],
+        [reject.payload_json for reject in rejects],
+        [reject.raw for reject in rejects],
+    )

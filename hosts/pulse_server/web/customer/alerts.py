@@ -1,0 +1,45 @@
+"""``/customer/alerts``: what happened, and why somebody was, or was not, told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response
+
+from pulse_postgres.delivery_pages import deliveries_of_alert
+from pulse_postgres.incidents import alert_page, one_alert
+from pulse_postgres.integration_pages import names_of
+from pulse_server.inputs import AlertPage
+from pulse_server.trace import integrations_in, trace_of
+from pulse_server.web.bodies import query_as
+from pulse_server.web.customer.own import own
+from pulse_server.web.replies import page_reply, reply
+
+if TYPE_CHECKING:
+    import uuid
+
+blueprint = Blueprint("customer_alerts", __name__, url_prefix="/alerts")
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """The tenant's alerts, newest first."""
+    asked, mine = query_as(AlertPage), own()
+    return page_reply(await alert_page(mine.pool, tenant_id=mine.tenant_id, **asked.model_dump()))
+
+
+@blueprint.get("/<uuid:alert_id>")
+async def one(alert_id: uuid.UUID) -> Response:
+    """One alert with its changes."""
+    mine = own()
+    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+
+
+@blueprint.get("/<uuid:alert_id>/trace")
+async def trace(alert_id: uuid.UUID) -> Response:
+    """For each change of an alert: what every route decided and why, and what became of what was sent."""
+    mine = own()
+    alert = await one_alert(mine.pool, mine.tenant_id, alert_id)
+    deliveries = await deliveries_of_alert(mine.pool, mine.tenant_id, alert_id)
+    names = await names_of(mine.pool, mine.tenant_id, integrations_in(alert))
+    return reply(trace_of(alert, deliveries, names))

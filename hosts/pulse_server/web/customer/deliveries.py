@@ -1,0 +1,52 @@
+"""``/customer/deliveries``: the ledger of what was sent, with every attempt and what happens next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response
+
+from pulse_postgres.delivery_pages import DeliveryFilter, delivery_page, one_delivery
+from pulse_server.inputs import DeliveryPage, Page
+from pulse_server.web.bodies import query_as
+from pulse_server.web.customer.own import own
+from pulse_server.web.replies import page_reply, reply
+
+if TYPE_CHECKING:
+    import uuid
+
+blueprint = Blueprint("customer_deliveries", __name__)
+
+
+@blueprint.get("/deliveries")
+async def show() -> Response:
+    """The tenant's deliveries, newest first."""
+    asked, mine = query_as(DeliveryPage), own()
+    wanted = DeliveryFilter(**asked.model_dump(exclude={"limit", "cursor"}))
+    page = await delivery_page(mine.pool, wanted, tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
+    return page_reply(page)
+
+
+@blueprint.get("/delivery-status")
+async def status() -> Response:
+    """What was delivered lately, each with its attempts."""
+    asked, mine = query_as(Page), own()
+    page = await delivery_page(
+        mine.pool, DeliveryFilter(), tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor
+    )
+    return page_reply(page)
+
+
+@blueprint.get("/deliveries/<uuid:delivery_id>")
+async def one(delivery_id: uuid.UUID) -> Response:
+    """One delivery with its attempts."""
+    mine = own()
+    return reply(await one_delivery(mine.pool, mine.tenant_id, delivery_id))
+
+
+@blueprint.post("/deliveries/<uuid:delivery_id>/cancel")
+async def cancel(delivery_id: uuid.UUID) -> Response:
+    """Do not attempt it again; 409 when it is finished, or an attempt is under way."""
+    mine = own()
+    await mine.requests.cancel(mine.tenant_id, delivery_id, actor=mine.actor)
+    return reply(await one_delivery(mine.pool, mine.tenant_id, delivery_id))

@@ -1,0 +1,41 @@
+"""What the caller's tenant has: its stores, each bound to it by row-level security as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulse_postgres.delivery_requests import DeliveryRequests
+from pulse_postgres.integrations import Integrations
+from pulse_server.web.principal import principal
+from pulse_server.web.services import services
+
+if TYPE_CHECKING:
+    from pulse_postgres.connections import TenantPool
+
+
+@dataclass(frozen=True)
+class Own:
+    """The caller's tenant. ``actor`` is the caller, for the audit log."""
+
+    tenant_id: str
+    actor: str
+    pool: TenantPool
+
+    @property
+    def integrations(self) -> Integrations:
+        """Integrations and routes."""
+        return Integrations(self.pool)
+
+    @property
+    def requests(self) -> DeliveryRequests:
+        """Replays, cancellations, tests."""
+        return DeliveryRequests(self.pool)
+
+
+def own() -> Own:
+    """Whose request this is. The tenant comes from the principal, never from what was sent."""
+    caller = principal()
+    if caller.tenant_id is None:
+        raise RuntimeError("the blueprint let somebody in who has no tenant")
+    return Own(caller.tenant_id, caller.subject, services().tenant_pool(caller.tenant_id))

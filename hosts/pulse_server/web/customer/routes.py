@@ -1,0 +1,72 @@
+"""``/customer/integration-routes``: which alerts go to which integration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+from quart import Blueprint, Response
+
+from pulse_postgres.integration_pages import shown_route
+from pulse_server.inputs import Page, RouteFields
+from pulse_server.routing_input import route_of
+from pulse_server.web.bodies import body_as, parse_as, query_as
+from pulse_server.web.customer.own import own
+from pulse_server.web.replies import page_reply, reply
+
+if TYPE_CHECKING:
+    import uuid
+
+blueprint = Blueprint("customer_routes", __name__, url_prefix="/integration-routes")
+
+
+class _Changes(BaseModel):
+    """Any fields of a route: merged with the route that is there, and checked as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """The tenant's routes."""
+    asked, mine = query_as(Page), own()
+    return page_reply(await mine.integrations.route_page(mine.tenant_id, limit=asked.limit, cursor=asked.cursor))
+
+
+@blueprint.post("")
+async def create() -> Response:
+    """Make a route; 404 when the tenant has no such integration."""
+    wanted, mine = await body_as(RouteFields), own()
+    made = await mine.integrations.create_route(route_of(wanted, mine.tenant_id), actor=mine.actor)
+    return reply(shown_route(made), 201)
+
+
+@blueprint.get("/<uuid:route_id>")
+async def one(route_id: uuid.UUID) -> Response:
+    """One route."""
+    mine = own()
+    return reply(shown_route(await mine.integrations.get_route(mine.tenant_id, route_id)))
+
+
+@blueprint.patch("/<uuid:route_id>")
+async def change(route_id: uuid.UUID) -> Response:
+    """Change the fields that are given."""
+    changes, mine = await body_as(_Changes), own()
+    kept = shown_route(await mine.integrations.get_route(mine.tenant_id, route_id))
+    whole = {**_fields(kept), **(changes.model_extra or {})}
+    wanted = parse_as(RouteFields, msgspec.json.encode(whole))
+    changed = await mine.integrations.update_route(route_of(wanted, mine.tenant_id, route_id), actor=mine.actor)
+    return reply(shown_route(changed))
+
+
+@blueprint.delete("/<uuid:route_id>")
+async def remove(route_id: uuid.UUID) -> Response:
+    """Delete a route."""
+    mine = own()
+    await mine.integrations.delete_route(mine.tenant_id, route_id, actor=mine.actor)
+    return Response(status=204)
+
+
+def _fields(route: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in route.items() if name in RouteFields.model_fields}

@@ -1,0 +1,41 @@
+"""Who asks, and whether their role suffices. Other ways of logging in join :func:`authenticate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from quart import g, request
+
+from pulse_server.web.bodies import Problem
+from pulse_server.web.services import services
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pulse_core.principal import Principal, Role
+
+
+async def authenticate() -> Principal:
+    """Who asks, by ``Authorization: Bearer``. Whatever is wrong with a token looks the same from outside: 401."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    found = None
+    if scheme.lower() == "bearer":
+        found = await services().tokens.principal(credentials.strip())
+    if found is None:
+        wanted = {"WWW-Authenticate": 'Bearer realm="pulse"'}
+        raise Problem(401, "this needs a valid API token: Authorization: Bearer pulse_…", headers=wanted)
+    return found
+
+
+async def demand_role(roles: Collection[Role]) -> Principal:
+    """Let only callers with one of ``roles`` go on, and remember who it is. 401 for strangers, 403 for others."""
+    found = await authenticate()
+    if found.role not in roles:
+        raise Problem(403, f"this needs the role {' or '.join(roles)}; this token has {found.role}")
+    g.principal = found
+    return found
+
+
+def principal() -> Principal:
+    """Who makes the current request; its blueprint has demanded a role."""
+    return cast("Principal", g.principal)

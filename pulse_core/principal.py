@@ -1,0 +1,32 @@
+"""Who asks: the one answer that every way of logging in comes to."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Role(StrEnum):
+    """What somebody may do; see CONTRACTS."""
+
+    CUSTOMER_VIEWER = "customer_viewer"
+    CUSTOMER_ADMIN = "customer_admin"
+    OPERATOR = "operator"
+    OPERATOR_ADMIN = "operator_admin"
+
+    @property
+    def of_a_tenant(self) -> bool:
+        """Whether its holder belongs to one tenant, and never sees another."""
+        return self in {Role.CUSTOMER_VIEWER, Role.CUSTOMER_ADMIN}
+
+
+class Principal(Struct, frozen=True):
+    """Somebody who proved who they are.
+
+    ``subject`` names them in the audit log (``token:nightly report``). ``tenant_id`` is None for operators.
+    """
+
+    subject: str
+    role: Role
+    tenant_id: str | None = None

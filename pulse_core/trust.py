@@ -1,0 +1,25 @@
+"""Whether this machine can tell a genuine server from another one."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from pulse_core.errors import PermanentFailure
+
+
+def check_tls_trust() -> None:
+    """Return if this machine trusts certificate authorities, as a channel that calls TLS servers needs.
+
+    Slim containers come without any: then every certificate of every receiver is refused. For a channel's ``check``.
+
+    :raises PermanentFailure: it trusts none.
+    """
+    if ssl.create_default_context().cert_store_stats()["x509_ca"]:
+        return
+    folder = ssl.get_default_verify_paths().capath  # read when it is needed: not counted above
+    if folder is None or not any(Path(folder).glob("*.[0-9]")):
+        raise PermanentFailure(
+            "this machine trusts no certificate authority, so every TLS server will be refused: install "
+            "ca-certificates, or name a file of authorities in SSL_CERT_FILE"
+        )
