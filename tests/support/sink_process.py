@@ -42,8 +42,15 @@ class Sink:
     @property
     def count(self) -> int:
         """How many notifications have arrived."""
+        return self._ask(b"count\n")
+
+    def drop(self) -> None:
+        """Cut off all who are kept waiting for an answer."""
+        self._ask(b"drop\n")
+
+    def _ask(self, what: bytes) -> int:
         assert self._process.stdin is not None
-        self._process.stdin.write(b"?\n")
+        self._process.stdin.write(what)
         self._process.stdin.flush()
         return int(self._line())
 

@@ -56,12 +56,22 @@ class Notes:
         self.wanted = spec.notes is not None
         self._forget = spec.forget
         self._delay_s = spec.delay_s
+        self._kept_waiting: set[asyncio.Transport] = set()
         self._file = os.open(spec.notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if spec.notes else -1
 
     def add(self, key: bytes) -> None:
         self.count += 1
         if self.wanted and (not self._forget or self.count % self._forget):
             os.write(self._file, b"%d %b\n" % (time.time_ns() // 1000, key))
+
+    def keep_waiting(self, transport: asyncio.Transport) -> None:
+        """Remember whom nobody answers."""
+        self._kept_waiting.add(transport)
+
+    def drop(self) -> None:
+        """Cut off all who are kept waiting."""
+        while self._kept_waiting:
+            self._kept_waiting.pop().abort()
 
     def answer(self, send: Callable[..., object], *answer: Any) -> None:
         """Send the answer to what was noted last, at once or a little later."""
@@ -91,7 +101,9 @@ class Webhooks(asyncio.Protocol):
                 return
             self._buffer = self._buffer[end + 4 + size :]
             self._notes.add(_header(head, b"webhook-id"))
-            if not self._silent:
+            if self._silent:
+                self._notes.keep_waiting(self._transport)
+            else:
                 self._notes.answer(self._transport.write, _NO_CONTENT)
 
 
@@ -204,7 +216,9 @@ async def serve(spec: SinkSpec) -> None:
         ports.append(sock.getsockname()[1])
     sys.stdout.write(json.dumps(ports) + "\n")
     sys.stdout.flush()
-    while await asyncio.to_thread(sys.stdin.readline):
+    while asked := await asyncio.to_thread(sys.stdin.readline):
+        if asked == "drop\n":
+            notes.drop()
         sys.stdout.write(f"{notes.count}\n")
         sys.stdout.flush()
 
