@@ -11,7 +11,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ MASK = "********"
 """How a secret that is set reads."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_SHORTEST, _SHORTEST_WORD = 4, 8
+"""Masking shorter secrets, or shorter words of one, would garble texts, and tell them."""
 
 _PROCESS_KEY = os.urandom(32)
 
@@ -78,12 +81,21 @@ def masked(model_type: type[BaseModel] | None, public: Mapping[str, Any]) -> dic
     return result
 
 
-def redacted(text: str, model: BaseModel) -> str:
-    """Mask every secret of ``model`` that stands in ``text`` (a receiver may have echoed it)."""
-    for _, value in sorted(_secrets(model, ()), key=lambda item: -len(item[1])):
-        if len(value) >= 4:  # noqa: PLR2004 - masking shorter ones would garble the text and tell them
-            text = text.replace(value, MASK)
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Mask each of ``secrets`` (see :func:`secret_texts`) that stands in ``text``: a receiver may have echoed it."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
     return text
+
+
+def secret_texts(model: BaseModel) -> list[str]:
+    """List what is to be masked in texts about ``model``: its secrets, and their long words (of ``Bearer …``).
+
+    The longest first, so that none hides a part of another.
+    """
+    values = [value for _, value in _secrets(model, ()) if len(value) >= _SHORTEST]
+    words = [word for value in values for word in value.split() if len(word) >= _SHORTEST_WORD]
+    return sorted({*values, *words}, key=len, reverse=True)
 
 
 def fingerprint(model: BaseModel) -> str:

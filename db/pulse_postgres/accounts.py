@@ -29,11 +29,15 @@ def role_password(role: str, secret_key: str) -> str:
     return hmac.new(secret_key.encode(), f"role:{role}".encode(), hashlib.sha256).hexdigest()
 
 
-def role_dsn(database_url: str, role: str, secret_key: str) -> str:
-    """Return ``database_url`` (over TCP or a unix socket) with ``role`` and its password in place of the account's."""
+def role_dsn(database_url: str, role: str, *secret_keys: str) -> str:
+    """Return ``database_url`` (over TCP or a unix socket) with ``role`` and its password in place of the account's.
+
+    While the secret key is replaced, processes know the new one before the database does: with several keys the answer
+    is an address for each, one a line, and :func:`pulse_postgres.pool.connect` takes the first that lets us in.
+    """
     if role not in ROLES:
         raise ConfigError(f"there is no login role {role!r}")
-    return with_account(database_url, role, role_password(role, secret_key))
+    return "\n".join(with_account(database_url, role, role_password(role, key)) for key in secret_keys)
 
 
 def with_account(database_url: str, user: str, password: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from pulse_postgres.connections import Connections
 
+_DIGITS = 6
+"""What a ``real`` is good for."""
+
 _Position = tuple[int, uuid.UUID]
 
 # Every index leads with the tenant: so each tenant gives its own newest, and the newest of those are the page.
@@ -100,6 +103,7 @@ async def newest(
 def _alert(row: asyncpg.Record) -> dict[str, Any]:
     return {
         **item_of(row),
+        "confidence": round(row["confidence"], _DIGITS),
         "severity_name": Severity(row["severity"]).name,
         "details": msgspec.json.decode(row["details"]),
     }

@@ -172,7 +172,7 @@ class Integrations:
                 _json(own),
             )
             changed = integration_of(_found(row, "integration"))
-            await connection.execute("SELECT pg_notify($1, $2)", TOPIC, f"{tenant_id}/{integration_id}")
+            await _tell_engine(connection, tenant_id, integration_id)
             await _note(connection, actor, "integration.update", tenant_id, integration_id)
         return changed
 
@@ -185,6 +185,7 @@ class Integrations:
             _found(await connection.fetchrow(_DELETE, tenant_id, integration_id), "integration")
             for statement in (_DELETE_ROUTES_TO, _FORGET_FALLBACK, _CANCEL_WAITING):
                 await connection.execute(statement, tenant_id, integration_id)
+            await _tell_engine(connection, tenant_id, integration_id)
             await _note(connection, actor, "integration.delete", tenant_id, integration_id)
 
     async def create_route(self, route: Route, *, actor: str) -> Route:
@@ -259,6 +260,11 @@ async def _demand_live(connection: PoolConnectionProxy[Any], route: Route) -> No
         raise NotFound("there is no such integration")
     if wanted - found:
         raise NotFound("there is no such integration to fall back to")
+
+
+async def _tell_engine(connection: PoolConnectionProxy[Any], tenant_id: str, integration_id: uuid.UUID) -> None:
+    """What the engine knows of this integration (that its breaker is open, say) is not so any more."""
+    await connection.execute("SELECT pg_notify($1, $2)", TOPIC, f"{tenant_id}/{integration_id}")
 
 
 async def _note(

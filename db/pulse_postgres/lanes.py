@@ -15,7 +15,7 @@ import structlog
 
 from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_postgres import writes as sql
-from pulse_postgres.pool import server_settings, unavailable
+from pulse_postgres.pool import connect, server_settings, unavailable
 from pulse_postgres.states import load_states
 from pulse_postgres.tally import write_tally
 
@@ -94,7 +94,7 @@ class PostgresLane:
         if kept is not None:
             self._drop(kept)
         with unavailable():
-            connection = await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT_S, server_settings=_SERVER_SETTINGS)
+            connection = await connect(self._dsn, timeout=_CONNECT_TIMEOUT_S, server_settings=_SERVER_SETTINGS)
             try:
                 await self._own(connection)
             except BaseException:

@@ -20,15 +20,16 @@ from pulse_postgres.pool import CONNECT_TIMEOUT_S, unavailable
 if TYPE_CHECKING:
     import asyncpg
 
-    from pulse_postgres.ledger_lines import Choice
+    from pulse_core.ledger import Day
+    from pulse_postgres.ledger_lines import Ask, Choice
 
 PATIENCE_S = 600
 """How long one question may take: counting a day of readings, say."""
 _GRACE_S = 5
 
-# Before the first query, so that no day is dropped between the snapshot and the counting: a dropped table is gone for
-# older snapshots, too. Lanes are not held up by it.
-_HOLD_DAYS = "LOCK TABLE telemetry IN ACCESS SHARE MODE"
+# Taken before the snapshot, because a dropped day is gone for older snapshots, too. No lock on the table: lanes would
+# queue behind whoever waits to drop a day. The pool lets go of it when the connection comes back.
+_HOLD_DAYS = "SELECT pg_advisory_lock_shared(hashtext('drop_telemetry'))"
 _ELSEWHERE = "not kept in these tables"
 
 
@@ -45,22 +46,21 @@ class Ledger:
     async def check(self, choose: Choice = list, *, patience_s: int = PATIENCE_S) -> Statement:
         """State the books as they are at one moment, while everybody works on.
 
-        Everything is counted: of readings some seconds for each hundred million, of deliveries and alert changes about
-        a second for each million.
+        Everything is counted: ten seconds or more for each hundred million readings, two for each million deliveries.
 
         :param choose: which days of readings to count; all of them if not given.
         :raises StoreUnavailable: the database does not answer, or one question took longer than ``patience_s``.
         """
         with unavailable():
-            async with (
-                self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                await connection.execute(f"SET LOCAL statement_timeout = '{patience_s:d}s'")
-                await connection.execute("SET LOCAL work_mem = '64MB'")
-                await connection.execute(_HOLD_DAYS)
-                ask = partial(connection.fetch, timeout=patience_s + _GRACE_S)
-                days = await count_days(ask, choose) if self._readings_kept else []
-                readings = readings_line(days) if self._readings_kept else Line("readings", READINGS, note=_ELSEWHERE)
-                deliveries = await decisions_line(ask), await causes_line(ask), await deliveries_line(ask)
-        return Statement(dt.datetime.now(dt.UTC), (readings, *deliveries), tuple(days))
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                await connection.execute(_HOLD_DAYS, timeout=patience_s)
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    await connection.execute(f"SET LOCAL statement_timeout = '{patience_s:d}s'")
+                    await connection.execute("SET LOCAL work_mem = '64MB'")
+                    days, lines = await self._lines(partial(connection.fetch, timeout=patience_s + _GRACE_S), choose)
+        return Statement(dt.datetime.now(dt.UTC), lines, days)
+
+    async def _lines(self, ask: Ask, choose: Choice) -> tuple[tuple[Day, ...], tuple[Line, ...]]:
+        days = await count_days(ask, choose) if self._readings_kept else []
+        readings = readings_line(days) if self._readings_kept else Line("readings", READINGS, note=_ELSEWHERE)
+        return tuple(days), (readings, await decisions_line(ask), await causes_line(ask), await deliveries_line(ask))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
@@ -81,6 +81,16 @@ def login_refused() -> Iterator[None]:
         ) from error
 
 
+async def connect(dsn: str, **options: Any) -> asyncpg.Connection[Any]:
+    """Connect as :func:`asyncpg.connect` does, to the first address in ``dsn``, one a line, whose password is right."""
+    *first, last = dsn.splitlines()
+    for each in first:
+        with suppress(asyncpg.InvalidPasswordError):
+            return await connect(each, **options)
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(last, **options)
+    return connection
+
+
 async def open_pool(dsn: str, *, name: str, max_size: int = 10, by_index: bool = False) -> asyncpg.Pool:
     """Open a pool of at most ``max_size`` connections. ``name`` shows in ``pg_stat_activity``.
 
@@ -90,14 +100,16 @@ async def open_pool(dsn: str, *, name: str, max_size: int = 10, by_index: bool =
     :raises SchemaError: it knows no such login role, or another password for it.
     """
     with unavailable(), login_refused():
-        return await asyncpg.create_pool(
+        pool: asyncpg.Pool[Any] = await asyncpg.create_pool(
             dsn,
+            connect=cast("Any", connect),  # its type spells out every option
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings=server_settings(name) | (_BY_INDEX if by_index else {}),
         )
+    return pool
 
 
 def server_settings(name: str) -> dict[str, str]:
@@ -124,9 +136,7 @@ async def listen(dsn: str, channel: str) -> AsyncGenerator[str | None, None]:
     :raises StoreUnavailable: the connection could not be made, or is lost. Iterate again to reconnect.
     """
     with unavailable():
-        connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}")
-        )
+        connection = await connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}"))
     heard = _Heard()
     connection.add_termination_listener(lambda _: heard.end())
     try:

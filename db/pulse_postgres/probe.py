@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import asyncpg
-
-from pulse_postgres.pool import unavailable
+from pulse_postgres.pool import connect, unavailable
 
 if TYPE_CHECKING:
     from asyncpg import Pool
@@ -24,7 +22,7 @@ async def ping(pool: Pool, *, timeout_s: float = 2.0) -> None:
 async def server_time_s(dsn: str) -> float:
     """The database server's clock, in seconds since the epoch. Raises StoreUnavailable."""
     with unavailable():
-        connection = await asyncpg.connect(dsn, timeout=10)
+        connection = await connect(dsn, timeout=10)
         try:
             return float(await connection.fetchval(_NOW))
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from pulse_core.errors import SchemaError
-from pulse_postgres.pool import login_refused, unavailable
+from pulse_postgres.pool import connect, login_refused, unavailable
 
 TABLE = "_yoyo_migrations"
 """Where yoyo notes what was applied."""
@@ -50,7 +50,7 @@ def judge(applied: list[str] | None, known: list[str]) -> None:
 async def _applied_ids(dsn: str) -> list[str] | None:
     try:
         with unavailable(), login_refused():
-            connection = await asyncpg.connect(dsn, timeout=30, command_timeout=30)
+            connection = await connect(dsn, timeout=30, command_timeout=30)
             try:
                 rows = await connection.fetch(f"SELECT migration_id FROM public.{TABLE}")
             finally:

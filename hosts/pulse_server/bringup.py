@@ -90,7 +90,7 @@ class Platform:
             await self._start_postgres()
         else:
             self.url = self.config.database_url.get_secret_value()
-            await check_schema(role_dsn(self.url, "pulse_pipeline", self.secret_keys[0]))
+            await check_schema(role_dsn(self.url, "pulse_pipeline", *self.secret_keys))
 
     async def start_roles(self) -> None:
         """Start one process for each role and wait until all are ready.

@@ -16,7 +16,7 @@ from pulse_postgres.probe import server_time_s
 from pulse_postgres.schema import check_schema
 from pulse_server import ports, runfiles
 from pulse_server.database import embedded, known_url
-from pulse_server.secret_key import secret_key, secret_keys
+from pulse_server.secret_key import secret_keys
 from pulse_server.serving import is_free
 
 if TYPE_CHECKING:
@@ -128,12 +128,12 @@ async def _schema(config: Config) -> list[Finding]:
     if url is None:
         return []
     try:
-        await check_schema(role_dsn(url, "pulse_pipeline", secret_key(config)))
+        await check_schema(role_dsn(url, "pulse_pipeline", *secret_keys(config)))
     except StoreUnavailable as error:
         return [Finding("database", "failed", str(error), "is it running, and is database_url right?")]
     except (SchemaError, ConfigError) as error:
         return [Finding("schema", "failed", str(error), "run `pulse migrate`")]
-    return [Finding("schema", "ok", "up to date"), await _clock(role_dsn(url, "pulse_pipeline", secret_key(config)))]
+    return [Finding("schema", "ok", "up to date"), await _clock(role_dsn(url, "pulse_pipeline", *secret_keys(config)))]
 
 
 async def _clock(dsn: str) -> Finding:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _WHY_NOT = {
     "enabled": "the route was switched off",
     "integration_enabled": "its integration was disabled, and the route names none to fall back to",
+    "integration_deleted": "its integration was being deleted at that very moment",
     "deliver_on": "the route does not tell of {event}",
     "alert_types": "the route does not tell of {alert_type}",
     "severities": "the route does not tell of severity {severity_name}",

@@ -14,7 +14,8 @@ from pulse_core.api import PermanentFailure, PulseError, TemporaryFailure
 if TYPE_CHECKING:
     from pulse_email.config import EmailConfig
 
-_LONGEST_TEXT = 300
+_LONGEST_TEXT = 4096
+"""More than is kept, which is cut after the password is taken out: half of one is not recognised."""
 _MASK = "********"
 UNAVAILABLE = 421
 """The server ends the connection (RFC 5321, 3.8)."""

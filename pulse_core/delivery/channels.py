@@ -13,7 +13,7 @@ from pulse_core.config import explain
 from pulse_core.delivery.containment import Returned, contained
 from pulse_core.delivery.ending import Ending, permanent, temporary, text_of
 from pulse_core.errors import SecretUnreadable
-from pulse_core.secrets import MASK, join_secrets, redacted
+from pulse_core.masking import MASK, join_secrets, redacted, secret_texts
 
 if TYPE_CHECKING:
     import uuid
@@ -39,6 +39,7 @@ class Line:
         self.retired = False
         self.closing = False
         self._channel = channel
+        self._secrets = secret_texts(channel.integration)
         self._opened = False
         self._opening = asyncio.Lock()
 
@@ -53,7 +54,7 @@ class Line:
 
     def scrubbed(self, text: str) -> str:
         """Return ``text`` without the integration's secrets."""
-        return redacted(text, self._channel.integration) if text else text
+        return redacted(text, self._secrets)
 
     async def close(self) -> None:
         """Let the plugin clean up; its failures are logged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ _WORTH_IT = 50
 """Claims that bring less take at most half of the time, so that under load they come to bring more."""
 _SOON_S = 0.25
 _LOOK_AROUND_S = 1.0
+_JUMP_S = 5.0
+"""The clock was set forward if it went so much further than it should have: no lease says anything then."""
 
 log = structlog.get_logger("pulse.delivery")
 
@@ -63,6 +66,8 @@ class Claimer:
         self._brought = 0
         self._unsure = False
         self._looked_around_s = 0.0
+        self._ahead_s = math.inf
+        self._trusted_from_s = 0.0
         self._backoff = Backoff()
 
     def wake(self) -> None:
@@ -86,7 +91,7 @@ class Claimer:
                 began_s = time.monotonic()
                 wait_s = await self._safely()
                 if self._brought < _WORTH_IT:
-                    await asyncio.sleep(max(_SPACING_S, time.monotonic() - began_s))
+                    await asyncio.sleep(min(_SOON_S, max(_SPACING_S, time.monotonic() - began_s)))
                 await self._rest(wait_s)
         finally:
             waking.cancel()
@@ -171,7 +176,17 @@ class Claimer:
         due_us = min((moment for moment in moments if moment is not None), default=None)
         if due_us is None:
             return _POLL_S
-        return min(_POLL_S, max(0.0, (due_us - now_us) / _US))
+        least_s = 0.0 if self._trusts_leases(now_us) else _SOON_S
+        return min(_POLL_S, max(least_s, (due_us - now_us) / _US))
+
+    def _trusts_leases(self, now_us: int) -> bool:
+        """Whether a lease that ran out says that its worker is gone: not for a lease's time after the clock jumped."""
+        now_s = time.monotonic()
+        ahead_s = now_us / _US - now_s
+        if ahead_s > self._ahead_s + _JUMP_S:
+            self._trusted_from_s = now_s + self._lease_s
+        self._ahead_s = ahead_s
+        return now_s >= self._trusted_from_s
 
     async def _look_around(self) -> None:
         """See, once a second at most, what other workers have lost, and what has waited long enough for a breaker."""
@@ -179,6 +194,8 @@ class Claimer:
             return
         now_us = self._clock.now_us()
         HANDED_OVER.inc(await self._store.hand_over(now_us=now_us))
+        if not self._trusts_leases(now_us):
+            return
         lost = await self._store.take_over(
             self._worker, now_us=now_us, lease_until_us=now_us + round(self._lease_s * _US), limit=500
         )

@@ -13,7 +13,9 @@ from pulse_core.errors import EndpointGone, PermanentFailure, TemporaryFailure
 LONGEST_RETRY_AFTER_S = 12 * 3600.0
 """A receiver may put us off this long at most: the longest wait of the retry schedule."""
 
-_SHOWN_CHARACTERS = 300
+_SHOWN_CHARACTERS = 4096
+"""More than the ledger keeps of it: that is cut after the secrets are taken out, for half of one goes unnoticed."""
+
 _TEMPORARY = frozenset({408, 425, 429})
 _GONE = 410
 
@@ -53,7 +55,7 @@ class HttpAnswer(Struct, frozen=True):
         if family == 2:  # noqa: PLR2004 - 2xx
             return self
         if family == 3:  # noqa: PLR2004 - 3xx
-            raise PermanentFailure(f"{self.receipt} (redirects are not followed)")
+            raise PermanentFailure(f"redirects are not followed: {self.receipt}")
         if self.status == _GONE:
             raise EndpointGone(self.receipt)
         if family == 5 or self.status in _TEMPORARY:  # noqa: PLR2004 - 5xx

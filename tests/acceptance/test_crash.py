@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,12 +12,14 @@ import pytest
 from support import hasty
 from support.chaos import AlertsSeen, Outcome, experiment
 from support.product import Product
+from support.waiting import until_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SOME = ("pipeline", "postgres", "pipeline", "postgres", "pipeline")
+LINES = 4
 FIVE_EACH = ("pipeline", "postgres") * 5
 
 pytestmark = pytest.mark.timeout(400)
@@ -43,9 +47,19 @@ def demand_balance(outcome: Outcome) -> None:
     assert outcome.counted("decisions") == {"matched": opened_and_closed, "primary": opened_and_closed}
 
 
+def background_found_nothing(product: Product) -> bool:
+    """The web process has checked, and every line of it is 0."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{product.web_port}/metrics", timeout=10) as answer:
+        lines = re.findall(r"^pulse_ledger_difference\{line=.(\w+).\} (\S+)$", answer.read().decode(), re.MULTILINE)
+    assert all(float(difference) == 0 for _, difference in lines), lines
+    return len(lines) == LINES
+
+
 def run(folder: Path, kills: tuple[str, ...]) -> Outcome:
     with running(Product(folder)) as product:
-        return experiment(product, folder, kills=kills)
+        outcome = experiment(product, folder, kills=kills)
+        until_sync(lambda: background_found_nothing(product), within_s=60, what="the ledger's check in the background")
+        return outcome
 
 
 def test_a_run_without_kills_is_the_measure(tmp_path: Path) -> None:

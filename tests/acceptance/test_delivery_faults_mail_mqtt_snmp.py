@@ -109,6 +109,15 @@ async def test_a_mail_server_that_fails(bench: Bench, fault: Fault) -> None:
         await bench.meet(fault, "email", peer)
 
 
+@pytest.mark.parametrize("length", [280, 930, 990])
+@pytest.mark.parametrize("echo", [PASSWORD, ECHO])
+async def test_a_password_is_not_told_in_part_either(bench: Bench, length: int, echo: str) -> None:
+    fault = Fault("535", mail(AUTH=f"535 {'x' * length} {echo}"), DEAD, "login: 535", heard=False)
+    async with fault.peer(bench) as peer:
+        await bench.meet(fault, "email", peer)
+    assert echo[:8] not in bench.written()
+
+
 @pytest.mark.parametrize("fault", MQTT, ids=str)
 async def test_a_broker_that_fails(bench: Bench, fault: Fault) -> None:
     async with fault.peer(bench) as peer:

@@ -79,6 +79,12 @@ class Story:
         assert done.returncode == code, self.said[-1]
         return self.said[-1]
 
+    def cut_off(self) -> None:
+        """End every connection of the product to its database: it must make new ones, with its passwords of now."""
+        with self._connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'pulse_%'")
+        until_sync(self.product.ready, what="readiness")
+
     def blob(self) -> bytes:
         """What a dump of the database holds of the webhook's secrets."""
         with self._connect() as connection:
@@ -132,7 +138,7 @@ def test_a_generated_key_is_replaced_while_alerts_go_out(story: Story) -> None:
     story.alarm("before")
     dump = story.blob()
 
-    story.pulse("secrets", "new-key")
+    assert "then run `pulse secrets rotate`" in story.pulse("secrets", "new-key")
     new, _ = file.read_text().split()
     story.alarm("new-key")
     product.kill("deliver")
@@ -192,13 +198,15 @@ def test_a_configured_key_is_replaced_on_a_database_of_ones_own(elsewhere: Story
     product._config.write_text(text.replace(f'secret_key = "{KEY}"', both))
     assert "tenant-a" in story.pulse("tenants", "list")
     assert "restart the platform first" in story.pulse("secrets", "rotate", code=DO_NOT_RESTART)
-    story.pulse("migrate")
-    story.alarm("migrated")
 
     story.report("restart")
     product.stop()
     product.start()
     story.told("restart")
+    assert "run `pulse migrate`" in story.pulse("secrets", "rotate", code=DO_NOT_RESTART)
+    story.pulse("migrate")
+    story.cut_off()
+    story.alarm("migrated")
     assert "1 encrypted anew" in story.pulse("secrets", "rotate")
     story.alarm("rotated")
     product._config.write_text(text.replace(KEY, NEW_KEY))

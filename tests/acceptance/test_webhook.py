@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from support.product import Product
+from support.tree import ROOT
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
@@ -68,6 +70,58 @@ def falls_silent(product: Product, name: str) -> None:
     body = json.dumps({"site_id": site, "metrics": {"v": 1}}).encode()
     with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as answer:
         assert answer.status == 202
+
+
+def told(product: Product, recorder: Recorder, name: str) -> tuple[dict[str, str], bytes]:
+    """Let a device fall silent, and return the request about it."""
+    falls_silent(product, name)
+
+    def find() -> tuple[dict[str, str], bytes] | None:
+        return next((each for each in recorder.requests if f"{name}-000000".encode() in each[1]), None)
+
+    found: tuple[dict[str, str], bytes] = until_sync(find, what=f"the webhook about {name}")
+    return found
+
+
+def verifies(secret: str, request: tuple[dict[str, str], bytes]) -> bool:
+    headers, body = request
+    try:
+        Webhook(secret).verify(body, headers)
+    except WebhookVerificationError:
+        return False
+    return True
+
+
+def test_a_customer_replaces_the_secret_step_by_step(product: Product, recorder: Recorder) -> None:
+    """The page's steps, over the customer API of the running product."""
+    page = (ROOT / "docs/how-to/webhook.md").read_text()
+    config, _, begin, end = (
+        json.loads(block) for block in re.findall(r"^ *```json\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)
+    )
+    old, new = config["secret"], begin["config"]["secret"]
+    product.admin("tenants", {"tenant_id": "tenant-a", "stale_after_s": 1})
+    config["url"] = f"http://127.0.0.1:{recorder.server.server_port}/hook"
+    made = product.admin("integrations", {"tenant_id": "tenant-a", "type": "webhook", "name": "x", "config": config})
+    product.admin("integration-routes", {"tenant_id": "tenant-a", "integration_id": made["integration_id"]})
+    minted = product.pulse("tokens", "add", "--tenant", "tenant-a", "--role", "customer_admin", "--name", "test")
+
+    def patch(body: dict[str, Any]) -> str:
+        url = f"http://127.0.0.1:{product.web_port}/customer/integrations/{made['integration_id']}"
+        headers = {"Authorization": f"Bearer {minted.stdout.strip()}", "Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="PATCH")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
+
+    before = told(product, recorder, "before")
+    answers = patch(begin)
+    during = told(product, recorder, "during")
+    answers += patch(end)
+    after = told(product, recorder, "after")
+    assert [verifies(old, each) for each in (before, during, after)] == [True, True, False]
+    assert [verifies(new, each) for each in (before, during, after)] == [False, True, True]
+    assert after[0]["Authorization"] == config["headers"]["Authorization"], "what was not mentioned stays"
+    assert old not in answers + product.log()
+    assert new not in answers + product.log()
 
 
 def dead(product: Product) -> list[dict[str, Any]]:

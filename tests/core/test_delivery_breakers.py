@@ -6,38 +6,21 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from pulse_core.delivery.breakers import Breaker, BreakerRule, Breakers
 from pulse_core.errors import PermanentFailure, TemporaryFailure
 from pulse_core.outbox import AttemptOutcome, OpenBreaker
 from support.channels_of_tests import RecordingChannel
 from support.delivering import an_engine, became, concluded, later, running, status
-from support.memory import ManualClock
 from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
 if TYPE_CHECKING:
     from pulse_core.outbox import StoredIntegration
+    from support.memory import ManualClock
 
 RULE = BreakerRule(failures=3, probe_s=30, longest_s=100)
 TEMPORARY, DELIVERED = AttemptOutcome.TEMPORARY, AttemptOutcome.DELIVERED
 ONE, OTHER = uuid.uuid4(), uuid.uuid4()
-
-
-@pytest.fixture(autouse=True)
-def _fresh_channels() -> None:
-    RecordingChannel.reset()
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0_US)
 
 
 # The machine

@@ -13,29 +13,14 @@ from pulse_core.errors import OutboundRefused, PermanentFailure, TemporaryFailur
 from pulse_core.secrets import SecretBox
 from support.channels_of_tests import BOX, RecordingChannel, channels
 from support.delivering import an_engine, became, later, running, status
-from support.memory import ManualClock
 from support.outbox import T0_US, MemoryOutbox, make, promise
 from support.waiting import until
 
 if TYPE_CHECKING:
     from pulse_core.api import Channel, Notification
+    from support.memory import ManualClock
 
 NOON = 0.5
-
-
-@pytest.fixture(autouse=True)
-def _fresh_channels() -> None:
-    RecordingChannel.reset()
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0_US)
 
 
 class StubbornError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,27 +14,14 @@ from pulse_core.delivery import DeliveryEngine, Schedule
 from pulse_core.errors import EndpointGone, StoreUnavailable, TemporaryFailure
 from support.channels_of_tests import RecordingChannel, channels
 from support.delivering import an_engine, became, concluded, config, later, running, status
-from support.memory import ManualClock
 from support.memory_deliveries import lost_connection
 from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
+if TYPE_CHECKING:
+    from support.memory import ManualClock
+
 NOON = 0.5
-
-
-@pytest.fixture(autouse=True)
-def _fresh_channels() -> None:
-    RecordingChannel.reset()
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0_US)
 
 
 async def test_what_is_promised_is_sent_and_recorded(outbox: MemoryOutbox, clock: ManualClock) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-import pytest
-
 from pulse_core.clock import SystemClock
 from pulse_core.errors import StoreUnavailable
 from support.channels_of_tests import RecordingChannel
@@ -18,10 +16,6 @@ from support.waiting import until
 HUNG_S = 4.0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="to fix in pulse_core.delivery.claimer: it rests as long as the claim took, however long that was",
-)
 async def test_after_a_claim_that_hung_the_next_one_is_made_soon() -> None:
     RecordingChannel.reset()
     outbox = MemoryOutbox()

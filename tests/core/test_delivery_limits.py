@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 
 from pulse_core.delivery import CONTRACT
 from pulse_core.delivery.breakers import BreakerRule, Breakers
 from pulse_core.delivery.desk import Desk
 from support.channels_of_tests import RecordingChannel, channels
 from support.delivering import an_engine, became, running
-from support.memory import ManualClock
 from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
+if TYPE_CHECKING:
+    from support.memory import ManualClock
+
 NOON = 0.5
-
-
-@pytest.fixture(autouse=True)
-def _fresh_channels() -> None:
-    RecordingChannel.reset()
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0_US)
 
 
 async def test_one_hanging_endpoint_takes_its_own_places_and_nobody_elses(
@@ -53,7 +39,7 @@ async def test_one_hanging_endpoint_takes_its_own_places_and_nobody_elses(
 
 
 async def test_a_hanging_endpoint_is_not_looked_after_whenever_somebody_else_answers(
-    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: MonkeyPatch
 ) -> None:
     async def in_turn(_channel: object, notification: Any) -> None:
         await asyncio.sleep(0.02 * (1 + waits.index(notification.delivery_id)))

@@ -91,10 +91,10 @@ def test_a_temporary_failure_says_when_to_come_back(status: int) -> None:
     assert caught.value.retry_after_s == 17
 
 
-def test_a_receipt_is_one_short_printable_line() -> None:
+def test_a_receipt_is_one_printable_line_of_bounded_length() -> None:
     receipt = _answer(200, b"<h1>\r\n hello\x00\x1b[31m \xff world</h1>" + b"x" * 10_000).receipt
     assert receipt.startswith("HTTP 200 from 192.0.2.1 in 12 ms: <h1> hello [31m \ufffd world</h1>xxx")
     assert receipt.isprintable()
-    assert len(receipt.encode()) <= 1024
-    assert len(_answer(200, "\U0001f6a8".encode() * 10_000).receipt.encode()) <= 1400
+    assert len(receipt) < 4200, "the engine cuts it, when it has taken the secrets out"
+    assert len(_answer(200, "\U0001f6a8".encode() * 10_000).receipt) < 4200
     assert _answer(204).receipt == "HTTP 204 from 192.0.2.1 in 12 ms"

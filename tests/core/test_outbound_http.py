@@ -90,6 +90,20 @@ async def test_a_new_connection_is_checked_anew(receiver: HttpReceiver) -> None:
         assert peer.connections == 1
 
 
+async def test_a_status_that_comes_late_counts_though_its_body_never_ends(client: HttpClient) -> None:
+    async def late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.6)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nthan")
+        await ended.wait()
+        writer.close()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(late, "127.0.0.1", 0) as server:
+        answer = await client.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_s=1.5)
+        ended.set()
+    assert (answer.status, answer.body, answer.truncated) == (200, b"than", True)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_like_any_other(client: HttpClient, receiver: HttpReceiver, status: int) -> None:
     async with scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as elsewhere:
@@ -133,7 +147,7 @@ async def test_at_most_64_kb_are_read(client: HttpClient, head: bytes, endless: 
         answer = await client.get(peer.url)
         assert answer.body == b"x" * MAX_ANSWER_BYTES
         assert answer.truncated
-        assert len(answer.receipt) < 1024
+        assert len(answer.receipt) < 5000
         assert peer.sent_bytes < 8_000_000, "more was read than the buffers of the system hold"
         await client.get(peer.url)
         assert peer.connections == 2, "a connection with the rest of an answer in it was used again"

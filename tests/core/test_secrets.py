@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, Secret, SecretBytes, SecretStr, Validatio
 
 from pulse_core.api import Channel, IntegrationConfig
 from pulse_core.errors import PluginError, SecretUnreadable
+from pulse_core.masking import secret_texts
 from pulse_core.secrets import MASK, SecretBox, fingerprint, join_secrets, masked, redacted, split_secrets
 
 KEY, NEW_KEY = "k" * 32, "n" * 32
@@ -147,10 +148,10 @@ def test_a_box_knows_what_its_first_key_sealed() -> None:
 
 
 def test_redaction_covers_what_a_receiver_echoes() -> None:
-    text = redacted("no such token s3cret-12, s3cret-1 or s3cret-0", FULL)
+    text = redacted("no such token s3cret-12, s3cret-1 or s3cret-0", secret_texts(FULL))
     assert text == f"no such token {MASK}, {MASK} or {MASK}"
     short = Everything(token=SecretStr("ab"))
-    assert redacted("abba", short) == "abba"
+    assert redacted("abba", secret_texts(short)) == "abba"
 
 
 # Encryption

@@ -7,27 +7,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
-import pytest
 
 from pulse_core.outbox import Attempt, AttemptOutcome, ClaimRoom
 from pulse_core.records import DeliveryStatus, Notification
-from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, promise
+from support.outbox import T0_US, Outbox, S, promise
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator
 
 from support.claiming import LEASE_US, NOW, claim, fill, record
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def outbox(request: pytest.FixtureRequest) -> AsyncIterator[Outbox]:
-    if request.param == "memory":
-        yield MemoryOutbox()
-        return
-    opened = await PostgresOutbox.open(request.getfixturevalue("database"))
-    yield opened
-    await opened.close()
 
 
 async def test_a_claim_brings_the_delivery_with_its_integration_and_leases_it(outbox: Outbox) -> None:

@@ -10,26 +10,14 @@ import pytest
 from pulse_core.outbox import OpenBreaker
 from pulse_core.records import DeliveryStatus
 from support.claiming import NOW, claim, ids, record
-from support.outbox import MemoryOutbox, Outbox, PostgresOutbox, S, promise
+from support.outbox import Outbox, S, promise
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pulse_core.outbox import ClaimedDelivery, StoredIntegration
     from pulse_core.records import Delivery
     from support.outbox import Made
 
 DEAD, DELIVERED, RETRYING = DeliveryStatus.DEAD, DeliveryStatus.DELIVERED, DeliveryStatus.RETRYING
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def outbox(request: pytest.FixtureRequest) -> AsyncIterator[Outbox]:
-    if request.param == "memory":
-        yield MemoryOutbox()
-        return
-    opened = await PostgresOutbox.open(request.getfixturevalue("database"))
-    yield opened
-    await opened.close()
 
 
 class Line:

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulse_core.records import (
     DeliveryStatus,
 )
-from support.outbox import T0_US, MemoryOutbox, Outbox, PostgresOutbox, S, promise
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 from support.claiming import NOW, claim, ids, record
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def outbox(request: pytest.FixtureRequest) -> AsyncIterator[Outbox]:
-    if request.param == "memory":
-        yield MemoryOutbox()
-        return
-    opened = await PostgresOutbox.open(request.getfixturevalue("database"))
-    yield opened
-    await opened.close()
+from support.outbox import T0_US, Outbox, S, promise
 
 
 async def test_closed_waits_for_open_and_goes_at_once_when_that_is_delivered(outbox: Outbox) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import SchemaError, StoreUnavailable
 from pulse_postgres import pool as pools
 from pulse_postgres.pool import listen, open_pool, tenant, unavailable
+from pulse_postgres.roles import ensure_roles, role_dsn
+from pulse_postgres.schema import check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from support.database import Database
 
@@ -28,6 +30,52 @@ async def web(database: Database) -> AsyncIterator[asyncpg.Pool[Any]]:
     pool = await open_pool(database.dsn("pulse_web"), name="test", max_size=2)
     yield pool
     await pool.close()
+
+
+@pytest.fixture
+def changing(database: Database) -> Iterator[Callable[[str], None]]:
+    """Gives the login roles the passwords of another secret key, and at the end the right ones again."""
+
+    def give(key: str) -> None:
+        with database.superuser() as connection:
+            ensure_roles(connection, key)
+
+    yield give
+    give(database.secret_key)
+
+
+async def test_while_the_key_is_replaced_either_password_opens(
+    database: Database, changing: Callable[[str], None]
+) -> None:
+    """A pool that is open, one that is opened, and every other connection: before and after the database changes."""
+    old, new = database.secret_key, "the key after it, of 32 characters and more"
+    dsn = role_dsn(database.url, "pulse_pipeline", new, old)
+    pool = await open_pool(dsn, name="test", max_size=1)
+    for key in (old, new):
+        changing(key)
+        with database.superuser() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'pulse_pipeline'"
+            )
+        await until_open(pool)
+        await (await open_pool(dsn, name="test", max_size=1)).close()
+        await check_schema(dsn)
+        async with aclosing(listen(dsn, CHANNEL)) as heard:
+            assert await anext(heard) is None
+        only = role_dsn(database.url, "pulse_pipeline", new if key == old else old)
+        with pytest.raises(SchemaError, match="another password for it: run `pulse migrate` with this secret_key"):
+            await open_pool(only, name="test")
+    await pool.close()
+
+
+async def until_open(pool: asyncpg.Pool[Any]) -> None:
+    """A connection that was ended is noticed at its next use."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(StoreUnavailable):
+                with unavailable():
+                    assert await pool.fetchval("SELECT 1") == 1
+                return
 
 
 def backends(database: Database, query: str) -> list[int]:

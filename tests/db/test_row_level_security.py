@@ -193,8 +193,9 @@ def test_a_customer_changes_and_deletes_only_what_it_sees(filled: Database) -> N
     with acting_as(filled, "pulse_web", OURS) as connection:
         assert connection.execute("UPDATE integrations SET name = 'x'").rowcount == 1
         assert connection.execute("DELETE FROM integration_routes").rowcount == 1
-        theirs = connection.execute("DELETE FROM integrations WHERE tenant_id = %s", (THEIRS,))
-        assert theirs.rowcount == 0
+        for change in ("UPDATE integrations SET name = 'x'", "DELETE FROM integration_routes"):
+            theirs = connection.execute(f"{change} WHERE tenant_id = %s".encode(), (THEIRS,))
+            assert theirs.rowcount == 0
 
 
 def test_a_route_cannot_lead_to_another_tenants_integration(filled: Database) -> None:

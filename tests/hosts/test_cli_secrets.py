@@ -92,6 +92,21 @@ def test_a_generated_key_is_replaced_step_by_step(pulse: Run, tmp_path: Path) ->
     assert "0 previous keys dropped" in ok(pulse("secrets", "rotate", "--forget"))
 
 
+def test_no_key_is_dropped_while_something_cannot_be_read(pulse: Run, tmp_path: Path) -> None:
+    file = tmp_path / "pulse-data" / "secret.key"
+    ok(pulse("tenants", "add", "tenant-a"))
+    given = ["--set", "url=https://example.com/", "--set", f"secret={SECRET}"]
+    ok(pulse("integrations", "add", "webhook", "--tenant", "tenant-a", *given))
+    ok(pulse("secrets", "new-key"))
+    newer, needed = file.read_text().split()
+    file.write_text(f"{newer}\n{newer[::-1]}\n")
+    done = pulse("secrets", "rotate", "--forget")
+    assert (done.exit_code, "1 can be read with none of the keys" in done.output) == (1, True)
+    assert file.read_text().split() == [newer, newer[::-1]]
+    file.write_text(f"{newer}\n{newer[::-1]}\n{needed}\n")
+    assert "2 previous keys dropped" in ok(pulse("secrets", "rotate", "--forget"))
+
+
 def test_rotation_reports_and_can_be_repeated(on_database: Run, database: Database) -> None:
     arrange(database, OLD, 3)
     arrange(database, database.secret_key, 2)
@@ -153,6 +168,6 @@ def test_until_the_database_has_learnt_the_new_key_a_previous_one_logs_in(
     ok(on_database("tenants", "list"))
     done = on_database("secrets", "rotate")
     assert done.exit_code == DO_NOT_RESTART
-    assert "run `pulse migrate` with this secret_key, and restart the platform first" in done.output
+    assert "run `pulse migrate` with this secret_key" in done.output
     monkeypatch.setenv("PULSE_PREVIOUS_SECRET_KEYS", json.dumps([OLD]))
     assert on_database("tenants", "list").exit_code == DO_NOT_RESTART

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,10 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from pulse_core.api import Channel, Field, IntegrationConfig, Notification, SecretUrl, WebUrl
+from pulse_core.outbox import StoredIntegration
 from pulse_core.secrets import SecretBox
 from pulse_server.cli import main
-from pulse_server.configured import sealed
+from pulse_server.configured import resealed, sealed
 from support.admin import admin_api
 
 if TYPE_CHECKING:
@@ -58,6 +60,17 @@ def test_plain_http_is_a_wrong_field_of_any_channel(config: dict[str, Any], wher
     with pytest.raises(ValidationError, match="https: URL is needed") as caught:
         sealed(_StrangeChannel, BOX, config, allow_plain_http=False)
     assert [fault["loc"] for fault in caught.value.errors()] == [where]
+
+
+def test_so_it_is_when_a_stored_one_is_edited() -> None:
+    """One that was saved in development mode keeps its URL until somebody edits it in production."""
+    public, secrets = sealed(_StrangeChannel, BOX, {"first": "http://a.example"}, allow_plain_http=True)
+    stored = StoredIntegration("tenant-a", uuid.uuid4(), "strange", public, secrets, True, None, 0)
+    changes = {"others": ["https://b.example"]}
+    resealed(_StrangeChannel, BOX, stored, changes, allow_plain_http=True)
+    with pytest.raises(ValidationError, match="https: URL is needed") as caught:
+        resealed(_StrangeChannel, BOX, stored, changes, allow_plain_http=False)
+    assert [fault["loc"] for fault in caught.value.errors()] == [("first",)]
 
 
 async def test_the_admin_api_refuses_plain_http_in_production(database: Database, tmp_path: Path) -> None:

@@ -7,32 +7,15 @@ import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import pytest_asyncio
-
 from pulse_postgres import delivery_requests
-from support.admin import Admin, Caller, admin_api
 from support.batches import integrate, judged
 from support.told import a_delivery, an_alert, an_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     import pytest
 
+    from support.admin import Caller
     from support.database import Database
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
-
-
-@pytest_asyncio.fixture
-async def customer(admin: Admin) -> Caller:
-    return await admin.customer()
 
 
 async def ids(customer: Caller, query: str = "") -> list[str]:

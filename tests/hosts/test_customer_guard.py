@@ -70,7 +70,7 @@ async def test_strangers_operators_and_the_suspended_get_nothing(admin: Admin, d
 async def test_viewers_read_and_do_not_write(admin: Admin, database: Database) -> None:
     viewer = await admin.customer(role=Role.CUSTOMER_VIEWER)
     look = "SELECT to_jsonb(t)::text FROM {} t ORDER BY 1"
-    tables = ("integrations", "integration_routes", "deliveries", "audit_log")
+    tables = ("integrations", "integration_routes", "deliveries", "alerts", "alert_changes", "audit_log")
     before = [judged(database, look.format(table)) for table in tables]
     for method, path in paths(admin):
         status, _, _ = await viewer.call(method, path.format(id=an_id(OURS)), BODIES[method])
@@ -114,7 +114,7 @@ async def test_a_reference_to_what_is_another_tenants_leads_nowhere(admin: Admin
 async def test_bad_bodies_are_the_callers_fault(admin: Admin, raw: bytes) -> None:
     customer = await admin.customer()
     for method, path in paths(admin):
-        if method in {"POST", "PATCH"} and not path.endswith(("}/replay", "/cancel", "/test")):
+        if method in {"POST", "PATCH"} and not path.endswith(("}/replay", "/cancel", "/test", "/acknowledge")):
             status, body, headers = await customer.call(
                 method, path.format(id=an_id(OURS)), data=raw, headers={"Content-Type": "application/json"}
             )

@@ -7,17 +7,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from pulse_core.secrets import SecretBox
-from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.told import a_delivery, an_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
+    from support.admin import Caller
     from support.database import Database
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -26,18 +22,6 @@ HOOK: dict[str, Any] = {
     "name": "on call",
     "config": {"url": "https://example.com/hook", "secret": SECRET, "headers": {"Authorization": "Bearer x1y2"}},
 }
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
-
-
-@pytest_asyncio.fixture
-async def customer(admin: Admin) -> Caller:
-    return await admin.customer()
 
 
 async def make(customer: Caller, **more: Any) -> dict[str, Any]:

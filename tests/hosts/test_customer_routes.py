@@ -5,32 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import pytest_asyncio
-
-from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.told import a_delivery, an_alert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
+    from support.admin import Admin, Caller
     from support.database import Database
 
 HOOK = {"name": "n", "config": {"url": "https://example.com/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
-
-
-@pytest_asyncio.fixture
-async def customer(admin: Admin) -> Caller:
-    return await admin.customer()
 
 
 async def hook(customer: Caller) -> str:

@@ -1,43 +1,39 @@
-"""Test deliveries: sent at once by the engine, answered with exactly what happened, five a minute."""
+"""Tests and replays through the real engine: a test answers with exactly what happened, five a minute."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest_asyncio
+import msgspec
 
 from pulse_core.clock import SystemClock
 from pulse_core.config import load_config
 from pulse_core.delivery import Channels, DeliveryEngine
 from pulse_core.plugins import load_plugins
 from pulse_core.secrets import SecretBox
+from pulse_core.trial import a_test
 from pulse_postgres.deliveries import PostgresDeliveries
 from pulse_postgres.pool import open_pool
+from pulse_server import trial
 from pulse_server.services import Lender
-from pulse_server.web.customer import trials
-from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.delivering import running
+from support.told import a_delivery
+from support.waiting import until
 from support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     import pytest
 
+    from support.admin import Admin, Caller
     from support.database import Database
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
 
 
 @asynccontextmanager
@@ -96,8 +92,23 @@ async def test_a_test_that_fails_is_over_after_one_attempt(admin: Admin, databas
     assert attempt["detail"]
 
 
+async def test_a_replay_is_delivered_under_its_own_id(admin: Admin, database: Database) -> None:
+    customer = await admin.customer()
+    with receiving(SECRET) as receiver:
+        mine = uuid.UUID(await hook(customer, receiver.url))
+        notification = a_test("tenant-a", uuid.uuid4(), "nobody")
+        dead = a_delivery(database, mine, "DEAD", notification=msgspec.json.encode(notification).decode())
+        async with delivering(database):
+            made = (await customer.post(f"/deliveries/{dead}/replay"))[1]["delivery_id"]
+            status = "SELECT FROM deliveries WHERE delivery_id = %s AND status = 'DELIVERED'"
+            await until(lambda: judged(database, status, made), what="the replay")
+    assert [each["delivery_id"] for each in receiver.got] == [made] != [str(dead)]
+    assert receiver.got[0]["summary"] == notification.summary
+    assert (await customer.get(f"/deliveries/{dead}"))[1]["status"] == "DEAD", "what was, stays in the ledger"
+
+
 async def test_while_nobody_delivers_the_answer_is_202(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "WAIT_S", 0.0)
+    monkeypatch.setattr(trial, "WAIT_S", 0.0)
     customer = await admin.customer()
     status, body, _ = await customer.post(f"/integrations/{await hook(customer, 'https://example.com/')}/test")
     assert (status, body["status"], body["attempts"]) == (202, "PENDING", [])
@@ -107,7 +118,7 @@ async def test_while_nobody_delivers_the_answer_is_202(admin: Admin, monkeypatch
 async def test_five_a_minute_whoever_asks_and_wherever(
     admin: Admin, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "WAIT_S", 0.0)
+    monkeypatch.setattr(trial, "WAIT_S", 0.0)
     await admin.tenant("tenant-b")
     customer, colleague, other = await admin.customer(), await admin.customer(), await admin.customer("tenant-b")
     first, second = [await hook(customer, "https://example.com/") for _ in range(2)]

@@ -43,6 +43,7 @@ async def test_the_trace_of_an_alert(database: Database, tmp_path: Path) -> None
         status, body, _ = await customer.get(f"/alerts/{alert}/trace")
         assert status == 200
         assert (body["alert"]["alert_id"], "changes" in body["alert"]) == (str(alert), False)
+        assert body["alert"]["confidence"] == 0.9
         opened, closed = body["changes"]
         assert [opened["event"], closed["event"]] == ["OPEN", "CLOSED"]
         matched, other = opened["routes"]

@@ -15,6 +15,7 @@ from support.memory import ManualClock, MemoryDatabase, MemoryRegistry, MemoryRo
 
 if TYPE_CHECKING:
     from pulse_core.api import Evaluator, Intake
+    from pulse_core.ports import LaneStores
 
 
 class House:
@@ -24,6 +25,7 @@ class House:
         self.config = PipelineConfig(**{"lanes": 2, "idle_wait_ms": 0, **config})
         self.clock = ManualClock()
         self.database = MemoryDatabase()
+        self.lane_stores: LaneStores = self.database
         self.registry = MemoryRegistry(*(a_device(f"dev-{number}") for number in range(1, 6)))
         self.settings = MemorySettings()
         self.routes = MemoryRoutes(
@@ -37,7 +39,7 @@ class House:
         self.path = DataPath(
             self.config,
             registry=self.registry,
-            lane_stores=self.database,
+            lane_stores=self.lane_stores,
             routes=self.routes,
             settings=self.settings,
             evaluators=self.evaluators,

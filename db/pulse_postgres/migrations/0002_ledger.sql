@@ -100,10 +100,12 @@ CREATE TABLE api_tokens (
 );
 
 -- Retention, in steps. Whoever holds a day keeps others from writing to it, not from reading it: counting takes seconds,
--- and a lane that looks a reading up must not wait for that.
+-- and a lane that looks a reading up must not wait for that. The advisory lock keeps days from being dropped while the
+-- ledger is checked; no lane ever waits for it.
 CREATE FUNCTION hold_telemetry_day(day date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('drop_telemetry'));
     EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', 'telemetry_' || to_char(day, 'YYYYMMDD'));
 END $$;
 -- Waits 3 s for the lanes at most, rather than have them wait behind it.
@@ -164,11 +166,16 @@ GRANT SELECT, INSERT, UPDATE ON api_tokens TO pulse_admin;
 GRANT SELECT ON api_tokens TO pulse_auth;
 GRANT UPDATE (last_used_at) ON api_tokens TO pulse_auth;
 
--- A customer tests, replays and cancels; whoever deletes an integration cancels what waits for it.
+-- A customer acknowledges alerts,
+GRANT UPDATE (status, acknowledged_at) ON alerts TO pulse_web;
+GRANT INSERT ON alert_changes TO pulse_web;
+-- and tests, replays and cancels; whoever deletes an integration cancels what waits for it.
 GRANT INSERT ON deliveries TO pulse_web;
 GRANT UPDATE (status, due_at, finished_at, last_error) ON deliveries TO pulse_web;
 GRANT SELECT (tenant_id, integration_id, status), UPDATE (status, finished_at, last_error) ON deliveries TO pulse_admin;
 GRANT INSERT ON audit_log TO pulse_web;
+-- Nobody deletes an integration: what was sent through it would go with it, out of the books.
+REVOKE DELETE ON integrations FROM pulse_web, pulse_admin;
 -- The engine makes fallback deliveries, by what the route says.
 GRANT INSERT ON deliveries TO pulse_deliver;
 GRANT SELECT ON integration_routes TO pulse_deliver;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pulse_core.plugins import channel_schema, load_plugins
 from pulse_core.secrets import SecretBox
+from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
 from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
@@ -20,6 +21,10 @@ from pulse_server.configured import channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody, schedule
 from pulse_server.problems import field_errors
 from pulse_server.secret_key import demand_in_use, secret_keys
+from pulse_server.trial import tried
+
+if TYPE_CHECKING:
+    import uuid
 
 
 @click.group()
@@ -85,6 +90,27 @@ def add(
         ),
     )
     out.print(f"made integration {made['integration_id']}; next: pulse routes add --tenant {tenant_id}")
+
+
+@integrations.command("test")
+@click.argument("integration_id", type=click.UUID)
+@click.option("--tenant", "tenant_id", required=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@pass_session
+def try_out(session: Session, integration_id: uuid.UUID, tenant_id: str, as_json: bool) -> None:
+    """Deliver a test and say exactly what happened. The platform must be running."""
+    delivery = on_database(
+        session.config(),
+        lambda pool: tried(TenantPool(pool, tenant_id), tenant_id, integration_id, actor=actor()),
+        "pulse_web",
+    )
+    if as_json:
+        print_json(delivery)
+    else:
+        columns = ("outcome", "duration_ms", "address", "tls", "detail", "receipt")
+        print_table(columns, delivery["attempts"], empty="no attempt yet: is `pulse up` running, or the role deliver?")
+    if delivery["status"] != "DELIVERED":
+        raise click.exceptions.Exit(1)
 
 
 @integrations.command("list")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def ledger(session: Session, as_json: bool) -> None:
     """Check that nothing is lost: readings, decisions, deliveries. Exits with 1 when a line differs by even one.
 
-    Everything is counted, while everything else works on: seconds for each hundred million readings.
+    Everything is counted, while everything else works on: ten seconds or more for each hundred million readings.
     """
     config = session.config()
     kept = load_plugins(config).telemetry_store.transactional

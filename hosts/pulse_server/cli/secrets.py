@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import Progress
 
-from pulse_core.errors import ConfigError, SchemaError
+from pulse_core.errors import ConfigError
 from pulse_core.secrets import SecretBox
 from pulse_postgres.resealing import Resealing
 from pulse_server import key_file
@@ -32,8 +32,8 @@ def secrets() -> None:
     """Secrets: replace the key that the stored ones are encrypted with.
 
     In this order: new-key (or a new secret_key in the configuration, the old one in previous_secret_keys), restart the
-    platform, rotate, and, when that has said that nothing needs the old key, rotate --forget (or take it out of the
-    configuration).
+    platform, pulse migrate (with a database of your own), rotate, and, when that has said that nothing needs the old
+    key, rotate --forget (or take it out of the configuration).
     """
 
 
@@ -47,7 +47,8 @@ def new_key(session: Session) -> None:
         raise ConfigError(f"there is no {path} yet: it is made at the first start")
     kept = key_file.add(path)
     out.print(f"{path} has a new key, before {kept} previous; back it up", soft_wrap=True)
-    out.print("next: restart the platform, then run `pulse secrets rotate`", soft_wrap=True)
+    migrate = "" if config.database_url is None else "`pulse migrate` and "
+    out.print(f"next: restart the platform, then run {migrate}`pulse secrets rotate`", soft_wrap=True)
 
 
 @secrets.command("rotate")
@@ -63,7 +64,7 @@ def rotate(session: Session, *, forget: bool) -> None:
         _generated(config)
     keys = secret_keys(config)
     demand_in_use(config, keys[0])
-    done = _resealed(config, SecretBox(*keys))
+    done = on_database(config, lambda pool: _reseal(pool, SecretBox(*keys)), current_key_only=True)
     out.print(f"{done.resealed} encrypted anew, {done.current} were already", soft_wrap=True)
     if done.unreadable:
         _tell_unreadable(done)
@@ -79,16 +80,9 @@ def _generated(config: Config) -> Path:
     if config.secret_key is not None:
         raise ConfigError(
             "secret_key is configured: put a new one there and the old one into previous_secret_keys, restart the "
-            "platform, run `pulse secrets rotate`, and take the old one out again"
+            "platform, run `pulse migrate` and `pulse secrets rotate`, and take the old one out again"
         )
     return path_of(config)
-
-
-def _resealed(config: Config, box: SecretBox) -> Resealed:
-    try:
-        return on_database(config, lambda pool: _reseal(pool, box), current_key_only=True)
-    except SchemaError as error:
-        raise SchemaError(f"{error}, and restart the platform first") from error
 
 
 async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed:

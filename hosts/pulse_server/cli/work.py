@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 
-from pulse_core.errors import SchemaError
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.pool import open_pool
 from pulse_server.database import database
@@ -18,7 +16,7 @@ from pulse_server.problems import field_errors
 from pulse_server.secret_key import secret_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     import asyncpg
 
@@ -45,26 +43,19 @@ def on_database(
 ) -> T:
     """Run ``work`` with a pool that logs in as ``login``; the embedded database is started for it if need be.
 
-    While the secret key is replaced, the database learns the new one last: a previous one will do until then.
+    :param current_key_only: demand that the database knows the current secret key; otherwise a previous one will do.
     """
     keys = secret_keys(config)[: 1 if current_key_only else None]
     with database(config) as url:
-        return asyncio.run(_with_pool([role_dsn(url, login, key) for key in keys], work))
+        return asyncio.run(_with_pool(role_dsn(url, login, *keys), work))
 
 
-async def _with_pool(dsns: Sequence[str], work: Callable[[asyncpg.Pool[Any]], Awaitable[T]]) -> T:
-    pool = await _open(dsns)
+async def _with_pool(dsn: str, work: Callable[[asyncpg.Pool[Any]], Awaitable[T]]) -> T:
+    pool = await open_pool(dsn, name="command line", max_size=2)
     try:
         return await work(pool)
     finally:
         await pool.close()
-
-
-async def _open(dsns: Sequence[str]) -> asyncpg.Pool[Any]:
-    for dsn in dsns[:-1]:
-        with suppress(SchemaError):
-            return await open_pool(dsn, name="command line", max_size=2)
-    return await open_pool(dsns[-1], name="command line", max_size=2)
 
 
 async def everything(page: Callable[..., Awaitable[Page]], **asked: Any) -> list[dict[str, Any]]:

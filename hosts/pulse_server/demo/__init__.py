@@ -15,6 +15,7 @@ import aiohttp
 from pulse_core.config import Listen
 from pulse_core.errors import ConfigError
 from pulse_core.plugins import load_plugins
+from pulse_core.principal import Role
 from pulse_server import runfiles
 from pulse_server.configured import channel_of
 from pulse_server.demo.plan import TENANTS, TRY_ME, fleet
@@ -39,6 +40,7 @@ class Demo:
         self._folder = platform.config.data_dir / "demo"
         self._receiver = ""
         self._token: str | None = None
+        self._customer = ""
         self._devices = 0
 
     async def provision(self) -> None:
@@ -54,6 +56,9 @@ class Demo:
                 await registry.tenants()
                 granted = await tokens(registry, fleet())
                 self._token = await registry.token(TRY_ME)
+                self._customer = await registry.api_token(Role.CUSTOMER_ADMIN, TRY_ME.tenant_id)
+                operator = await registry.api_token(Role.OPERATOR)
+            self._write("api-tokens.json", {TRY_ME.tenant_id: self._customer, "operator": operator})
             self._devices = len(granted)
             self._write("fleet.json", [{**asdict(member), "token": token} for member, token in granted])
             with platform.story.step("webhooks and routes are made"):
@@ -84,7 +89,13 @@ class Demo:
 
     def summary(self) -> None:
         """Print what runs, where to look and what to try."""
-        show(self._platform, receiver=self._receiver, token=self._token, devices=self._devices)
+        show(
+            self._platform,
+            receiver=self._receiver,
+            token=self._token,
+            customer=self._customer,
+            devices=self._devices,
+        )
 
     async def _answers(self) -> None:
         while "received" not in await self._received():  # noqa: ASYNC110 - another process; we must look

@@ -1,6 +1,6 @@
 """What the demo keeps in the database: tenants, devices with fresh tokens, a webhook and its route for each tenant.
 
-Running it again changes no more than tokens and signing secrets.
+Also API tokens for whoever tries it. Running it again changes no more than tokens and signing secrets.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pulse_core.errors import Conflict
 from pulse_core.records import Route
 from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
+from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.pool import open_pool
 from pulse_postgres.provisioning import Activation, Provisioning
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     import asyncpg
 
     from pulse_core.api import Channel
+    from pulse_core.principal import Role
 
 ACTOR = "demo"
 _INTEGRATION = "Demo receiver"
+_TOKEN_DAYS = 30
 
 
 class Registry:
@@ -37,7 +40,7 @@ class Registry:
 
     def __init__(self, database_url: str, secret_keys: Sequence[str]) -> None:
         self._database_url = database_url
-        self._secret_key = secret_keys[0]
+        self._secret_keys = secret_keys
         self._box = SecretBox(*secret_keys)
         self._pools = AsyncExitStack()
 
@@ -45,6 +48,7 @@ class Registry:
         admin, auth = await self._pool("pulse_admin"), await self._pool("pulse_auth")
         self._provisioning = Provisioning(admin)
         self._integrations = Integrations(admin)
+        self._api_tokens = ApiTokens(admin)
         self._activation = Activation(auth)
         return self
 
@@ -52,7 +56,7 @@ class Registry:
         await self._pools.aclose()
 
     async def _pool(self, login: str) -> asyncpg.Pool[Any]:
-        dsn = role_dsn(self._database_url, login, self._secret_key)
+        dsn = role_dsn(self._database_url, login, *self._secret_keys)
         pool = await open_pool(dsn, name="demo", max_size=2)
         self._pools.push_async_callback(pool.close)
         return pool
@@ -76,6 +80,15 @@ class Registry:
             made = await self._provisioning.create_code(member.tenant_id, member.device_id, actor=ACTOR)
             granted = await self._activation.activate(made.code)
         return granted.token
+
+    async def api_token(self, role: Role, tenant_id: str | None = None) -> str:
+        """A fresh API token; the one of the run before ends."""
+        page = await self._api_tokens.page(tenant_id=tenant_id or "", limit=200)
+        for old in page.items:
+            if (old["name"], old["role"], old["revoked_at"]) == (ACTOR, role, None):
+                await self._api_tokens.revoke(old["token_id"], actor=ACTOR)
+        minted = await self._api_tokens.create(ACTOR, role, tenant_id=tenant_id, days=_TOKEN_DAYS, actor=ACTOR)
+        return minted.token
 
     async def webhook(self, tenant_id: str, channel: type[Channel[Any]], url: str) -> str:
         """Point the tenant's webhook at ``url`` with a fresh signing secret, which is returned."""

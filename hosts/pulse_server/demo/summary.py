@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pulse_server.bringup import Platform
 
 
-def show(platform: Platform, *, receiver: str, token: str | None, devices: int) -> None:
-    """Print it. ``token`` is the one of the device to try; None when somebody revoked it."""
+def show(platform: Platform, *, receiver: str, token: str | None, customer: str, devices: int) -> None:
+    """Print it. ``token`` is the one of the device to try, None when somebody revoked it; ``customer`` its tenant's."""
     console = Console(highlight=False)
     web = platform.addresses["web"]["http"].replace("127.0.0.1", "localhost")
     pipeline = platform.addresses["pipeline"]
@@ -34,6 +34,9 @@ def show(platform: Platform, *, receiver: str, token: str | None, devices: int) 
         console.print(
             f"[dim]Then be silent: {STALE_AFTER_S:g} s later an alert opens, and the receiver gets a signed webhook.[/]"
         )
+    console.print(f"\n[bold]Ask as {TRY_ME.tenant_id}[/] what was delivered, and with which attempts:\n")
+    line = f"curl -H 'Authorization: Bearer {customer}' '{web}/customer/deliveries?limit=5'"
+    console.print(line, soft_wrap=True, markup=False)
     console.print("\n[bold]Ctrl-C[/] stops everything.\n")
 
 

@@ -52,7 +52,7 @@ class Host:
 
     def dsn(self, login: str) -> str:
         """Where one of our login roles finds the database."""
-        return role_dsn(self.database_url, login, self.secret_keys[0])
+        return role_dsn(self.database_url, login, *self.secret_keys)
 
 
 class Role(ABC):

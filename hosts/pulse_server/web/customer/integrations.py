@@ -71,7 +71,7 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
         stored = await mine.integrations.stored(mine.tenant_id, integration_id)
         with _checked():
             parts = resealed(
-                _channel(found["type"]),
+                channel_of(services().plugins, found["type"]),
                 services().box,
                 stored,
                 wanted.config,
