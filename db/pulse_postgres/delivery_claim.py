@@ -72,21 +72,22 @@ _PICK = f"""
     ORDER BY r.turn, r.due_at
 """
 
+# By alert alone: with the integration inside, a planner without fresh statistics walks all that it ever had to send.
 _OF_SUBJECTS = f"""
     SELECT s.tenant_id, s.delivery_id, s.alert_id, s.integration_id, s.event, s.cause, s.status, s.attempts,
            {us("COALESCE(s.lease_until, s.due_at)")} AS again_us
     FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::uuid[], $3::uuid[]) AS k (t, a, i)) k
     CROSS JOIN LATERAL (
-        SELECT * FROM deliveries
-        WHERE tenant_id = k.t AND alert_id = k.a AND integration_id = k.i AND {_UNFINISHED} LIMIT 100) s
-    WHERE NOT s.delivery_id = ANY($4::uuid[])
+        SELECT * FROM deliveries WHERE tenant_id = k.t AND alert_id = k.a OFFSET 0) s
+    WHERE s.integration_id = k.i AND s.{_UNFINISHED} AND NOT s.delivery_id = ANY($4::uuid[])
 """
 
 _HOLD = f"""
     SELECT tenant_id, delivery_id, alert_id, integration_id, event, cause, status, attempts,
            {us("COALESCE(lease_until, due_at)")} AS again_us
     FROM deliveries
-    WHERE (tenant_id, delivery_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[])) AND {_UNFINISHED}
+    WHERE (tenant_id, delivery_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))
+      AND status NOT IN ('DELIVERED', 'DEAD', 'CANCELLED')
     FOR UPDATE SKIP LOCKED
 """
 

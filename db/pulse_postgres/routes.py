@@ -22,11 +22,12 @@ COLUMNS = """
 """
 """Of ``integration_routes r``, in the order of :class:`Route`'s fields that :func:`route_of` reads."""
 
-_LOAD = f"""
-    SELECT {COLUMNS}, i.enabled
-    FROM integration_routes r JOIN integrations i USING (tenant_id, integration_id)
-    ORDER BY r.tenant_id, r.priority, r.route_id
+_ALL = f"""
+    SELECT {COLUMNS}, i.enabled FROM integration_routes r JOIN integrations i USING (tenant_id, integration_id)
 """
+_LOAD = f"{_ALL} ORDER BY r.tenant_id, r.priority, r.route_id"
+TENANTS_ROUTES = f"{_ALL} WHERE r.tenant_id = $1"
+"""What decides about one tenant's alert; :func:`loaded_route` reads it."""
 
 
 class PostgresRoutes:
@@ -40,7 +41,7 @@ class PostgresRoutes:
         """Every route, by tenant and priority."""
         with unavailable():
             rows = await self._pool.fetch(_LOAD)
-        return [msgspec.structs.replace(route_of(row), integration_enabled=row[-1]) for row in rows]
+        return [loaded_route(row) for row in rows]
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields at once, and whenever a route or an integration may have changed."""
@@ -66,3 +67,8 @@ def route_of(row: asyncpg.Record) -> Route:
         fallback_integration_id=row[12],
         fallback_after_s=row[13],
     )
+
+
+def loaded_route(row: asyncpg.Record) -> Route:
+    """Make a route that knows whether its integration is enabled."""
+    return msgspec.structs.replace(route_of(row), integration_enabled=row[-1])

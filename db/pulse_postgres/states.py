@@ -30,11 +30,12 @@ _STATES = f"""
 """
 
 _ALERT_NAMES = "SELECT DISTINCT tenant_id, device_id FROM alerts WHERE status <> 'CLOSED'"
-_ALERTS = f"""
-    SELECT tenant_id, device_id, alert_id, alert_type, fingerprint, severity, confidence, summary, site_id,
-           {us("opened_at")}, details
-    FROM alerts {_MINE} WHERE status <> 'CLOSED'
+ALERT = f"""
+    tenant_id, device_id, alert_id, alert_type, fingerprint, severity, confidence, summary, site_id,
+    {us("opened_at")}, details
 """
+"""Of ``alerts``, in the order in which :func:`open_alert` reads them."""
+_ALERTS = f"SELECT {ALERT} FROM alerts {_MINE} WHERE status <> 'CLOSED'"
 
 _STATUSES = {str(status): status for status in DeviceStatus}
 _SEVERITIES = {int(severity): severity for severity in Severity}
@@ -50,7 +51,7 @@ async def _load(connection: Connection, partitions: frozenset[int]) -> list[Devi
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         alerts: dict[tuple[str, str], dict[str, OpenAlert]] = {}
         async for row in _mine(connection, _ALERT_NAMES, _ALERTS, partitions):
-            alerts.setdefault((row[0], row[1]), {})[row[4]] = _alert(row)
+            alerts.setdefault((row[0], row[1]), {})[row[4]] = open_alert(row)
         loaded = [
             _state(row, alerts.pop((row[0], row[1]), {}))
             async for row in _mine(connection, _STATE_NAMES, _STATES, partitions)
@@ -105,7 +106,8 @@ def _state(row: Record, alerts: dict[str, OpenAlert]) -> DeviceState:
     )
 
 
-def _alert(row: Record) -> OpenAlert:
+def open_alert(row: Record) -> OpenAlert:
+    """Make an alert of a row that begins with :data:`ALERT`."""
     return OpenAlert(
         alert_id=row[2],
         alert_type=sys.intern(row[3]),

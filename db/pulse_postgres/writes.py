@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from asyncpg import Connection
+    from asyncpg.pool import PoolConnectionProxy
 
     from pulse_core.records import AlertChange, Decision, Delivery, DeviceState, WriteSet
 
+    Session = Connection | PoolConnectionProxy[Any]
+    """A connection in a transaction."""
     Step = tuple[str, uuid.UUID, AlertEvent]
     """One step of an alert: tenant, alert, what happened."""
 
@@ -36,6 +39,13 @@ _CLOSE_ALERTS = f"""
     UPDATE alerts SET status = 'CLOSED', closed_at = {at("x.at")}
     FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS x (t, id, at)
     WHERE tenant_id = x.t AND alert_id = x.id AND status <> 'CLOSED'
+    RETURNING tenant_id, alert_id
+"""
+
+_ACKNOWLEDGE_ALERTS = f"""
+    UPDATE alerts SET status = 'ACKNOWLEDGED', acknowledged_at = {at("x.at")}
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS x (t, id, at)
+    WHERE tenant_id = x.t AND alert_id = x.id AND status = 'OPEN'
     RETURNING tenant_id, alert_id
 """
 
@@ -77,7 +87,7 @@ _INTEGRATIONS_LEFT = """
 """
 
 
-async def write_states(connection: Connection, states: Sequence[DeviceState]) -> None:
+async def write_states(connection: Session, states: Sequence[DeviceState]) -> None:
     """Replace the row of each device. At most one state a device."""
     if not states:
         return
@@ -97,13 +107,11 @@ async def write_states(connection: Connection, states: Sequence[DeviceState]) ->
     )
 
 
-async def write_changes(
-    connection: Connection, changes: Sequence[tuple[AlertChange, tuple[Decision, ...]]]
-) -> set[Step]:
-    """Open and close alerts; return the steps that really happened.
+async def write_changes(connection: Session, changes: Sequence[tuple[AlertChange, tuple[Decision, ...]]]) -> set[Step]:
+    """Open, acknowledge and close alerts; return the steps that really happened.
 
-    An alert does not open when another one with its fingerprint is not closed, and does not close when it is closed
-    already (somebody was faster, or this batch was committed before).
+    An alert does not open when another one with its fingerprint is not closed, is not acknowledged unless it is open,
+    and does not close when it is closed already (somebody was faster, or this batch was committed before).
     """
     if not changes:
         return set()
@@ -113,7 +121,9 @@ async def write_changes(
         for change, _ in changes
         if change.event is AlertEvent.CLOSED
     }
-    happened = await _close(connection, list(closed.values()))
+    acknowledged = [change for change, _ in changes if change.event is AlertEvent.ACKNOWLEDGED]
+    happened = await _move(connection, _ACKNOWLEDGE_ALERTS, acknowledged)
+    happened |= await _move(connection, _CLOSE_ALERTS, list(closed.values()))
     happened |= await _open(connection, opened, closed)
     steps = [
         (change, decisions)
@@ -124,20 +134,21 @@ async def write_changes(
     return happened
 
 
-async def _close(connection: Connection, changes: Sequence[AlertChange]) -> set[Step]:
+async def _move(connection: Session, statement: str, changes: Sequence[AlertChange]) -> set[Step]:
+    """Let alerts that exist take a step, all the same one."""
     if not changes:
         return set()
     rows = await connection.fetch(
-        _CLOSE_ALERTS,
+        statement,
         [change.device.tenant_id for change in changes],
         [change.alert.alert_id for change in changes],
         [change.at_us for change in changes],
     )
-    return {(row[0], row[1], AlertEvent.CLOSED) for row in rows}
+    return {(row[0], row[1], changes[0].event) for row in rows}
 
 
 async def _open(
-    connection: Connection,
+    connection: Session,
     changes: Sequence[AlertChange],
     closed: dict[tuple[str, uuid.UUID], AlertChange],
 ) -> set[Step]:
@@ -166,7 +177,7 @@ async def _open(
     return happened
 
 
-async def _write_steps(connection: Connection, steps: Sequence[tuple[AlertChange, tuple[Decision, ...]]]) -> None:
+async def _write_steps(connection: Session, steps: Sequence[tuple[AlertChange, tuple[Decision, ...]]]) -> None:
     if not steps:
         return
     await connection.execute(
@@ -179,7 +190,7 @@ async def _write_steps(connection: Connection, steps: Sequence[tuple[AlertChange
     )
 
 
-async def write_deliveries(connection: Connection, deliveries: Sequence[Delivery], happened: Collection[Step]) -> None:
+async def write_deliveries(connection: Session, deliveries: Sequence[Delivery], happened: Collection[Step]) -> None:
     """Insert deliveries; those caused by an alert change only if it happened."""
     wanted = [
         delivery
@@ -203,7 +214,7 @@ async def write_deliveries(connection: Connection, deliveries: Sequence[Delivery
     )
 
 
-async def without_the_vanished(connection: Connection, writes: WriteSet) -> WriteSet:
+async def without_the_vanished(connection: Session, writes: WriteSet) -> WriteSet:
     """Leave out what hangs on devices and integrations that were deleted meanwhile. Readings hang on nothing.
 
     A decision whose delivery is left out did not match after all: its integration was gone when it was made.
@@ -232,7 +243,7 @@ def _after_all(change: AlertChange, decision: Decision, unmatched: Collection[tu
     return msgspec.structs.replace(decision, matched=False, failed="integration_deleted")
 
 
-async def _left(connection: Connection, sql: str, names: set[tuple[str, Any]]) -> set[tuple[str, Any]]:
+async def _left(connection: Session, sql: str, names: set[tuple[str, Any]]) -> set[tuple[str, Any]]:
     if not names:
         return set()
     columns = [list(column) for column in zip(*names, strict=True)]

@@ -97,16 +97,20 @@ class HttpClient:
         where = f"{shown(target.raw_host or '')} port {target.port}"
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(method, target, sent, content)
+                return await self._exchange(method, target, sent, content, 0.9 * timeout_s)
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, ValueError) as error:
             raise _failure(error, where, timeout_s) from None  # the original may hold the URL
 
-    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], content: bytes | None) -> HttpAnswer:
+    async def _exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], content: bytes | None, within_s: float
+    ) -> HttpAnswer:
+        """Make the exchange; what of the body has not come ``within_s`` is done without: the status has come."""
         started = time.perf_counter()
         async with self._opened().request(
             method, url, headers=headers, data=content, allow_redirects=False
         ) as response:
-            body, truncated = await _taken(response)
+            left_s = within_s - (time.perf_counter() - started)
+            body, truncated = await _taken(response, min(_BODY_PATIENCE_S, left_s))
             return HttpAnswer(
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
@@ -216,14 +220,14 @@ class _Response(aiohttp.ClientResponse):
         return await super().start(connection)
 
 
-async def _taken(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """Read the body, as much of it as there is in time, and tell whether that was not all.
+async def _taken(response: aiohttp.ClientResponse, patience_s: float) -> tuple[bytes, bool]:
+    """Read the body, as much of it as comes within ``patience_s``, and tell whether that was not all.
 
     The status line has said what matters; a body that is too long, too slow or broken costs the connection only.
     """
     taken = bytearray()
     try:
-        async with asyncio.timeout(_BODY_PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             async for chunk in response.content.iter_any():
                 taken += chunk
                 if len(taken) > MAX_ANSWER_BYTES:

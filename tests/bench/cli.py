@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alerting, crash, footprint, throughput
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, throughput
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ BENCHES: dict[str, BenchFunction] = {
     "idle": footprint.idle,
     "memory": footprint.memory,
     "crash": crash.crash,
+    "webhooks": channels.webhooks,
+    "traps": channels.traps,
+    "mails": channels.mails,
+    "publishes": channels.publishes,
+    "hanging": hanging.hanging,
+    "storm_out": alert_storm.storm_out,
+    "chaos": crash.chaos,
 }
 
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 FINISHED = {"DELIVERED", "DEAD", "CANCELLED"}
 
 
-def an_alert(database: Database, tenant_id: str = "tenant-a", *, decisions: dict[str, list[Any]] | None = None) -> Any:
+def an_alert(
+    database: Database,
+    tenant_id: str = "tenant-a",
+    *,
+    status: str = "CLOSED",
+    decisions: dict[str, list[Any]] | None = None,
+) -> Any:
     """An alert of dev-1, with a change for each event of ``decisions``."""
     alert_id = uuid.uuid4()
     with database.superuser() as hand:
@@ -22,9 +28,9 @@ def an_alert(database: Database, tenant_id: str = "tenant-a", *, decisions: dict
         )
         hand.execute(
             "INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity,"
-            " confidence, summary, opened_at) VALUES (%s, %s, 'dev-1', 'site-1', 'NO_HEARTBEAT', %s, 'CLOSED', 4, 0.9,"
+            " confidence, summary, opened_at) VALUES (%s, %s, 'dev-1', 'site-1', 'NO_HEARTBEAT', %s, %s, 4, 0.9,"
             " 'silent', now())",
-            (tenant_id, alert_id, str(alert_id)),
+            (tenant_id, alert_id, str(alert_id), status),
         )
         for event, decided in (decisions or {}).items():
             hand.execute(

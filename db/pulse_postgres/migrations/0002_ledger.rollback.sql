@@ -3,6 +3,8 @@ DELETE FROM deliveries WHERE cause IN ('fallback', 'replay');
 DROP TABLE api_tokens, breakers, readings_accepted, readings_expired;
 DROP POLICY deliver ON integration_routes;
 DROP POLICY admin ON deliveries;
+REVOKE UPDATE (status, acknowledged_at) ON alerts FROM pulse_web;
+REVOKE INSERT ON alert_changes FROM pulse_web;
 REVOKE INSERT ON deliveries FROM pulse_web, pulse_deliver;
 REVOKE UPDATE (status, due_at, finished_at, last_error) ON deliveries FROM pulse_web;
 REVOKE SELECT (tenant_id, integration_id, status), UPDATE (status, finished_at, last_error) ON deliveries FROM pulse_admin;

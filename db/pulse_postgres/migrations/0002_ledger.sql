@@ -166,7 +166,10 @@ GRANT SELECT, INSERT, UPDATE ON api_tokens TO pulse_admin;
 GRANT SELECT ON api_tokens TO pulse_auth;
 GRANT UPDATE (last_used_at) ON api_tokens TO pulse_auth;
 
--- A customer tests, replays and cancels; whoever deletes an integration cancels what waits for it.
+-- A customer acknowledges alerts,
+GRANT UPDATE (status, acknowledged_at) ON alerts TO pulse_web;
+GRANT INSERT ON alert_changes TO pulse_web;
+-- and tests, replays and cancels; whoever deletes an integration cancels what waits for it.
 GRANT INSERT ON deliveries TO pulse_web;
 GRANT UPDATE (status, due_at, finished_at, last_error) ON deliveries TO pulse_web;
 GRANT SELECT (tenant_id, integration_id, status), UPDATE (status, finished_at, last_error) ON deliveries TO pulse_admin;

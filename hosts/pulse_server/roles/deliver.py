@@ -38,7 +38,7 @@ class DeliverRole(Role):
         self._server = HttpServer(router, bind(self.host.config.metrics_deliver, "metrics_deliver"))
         await self._server.start()
         await self.database_ready()
-        pool = await self.pool(self.login)
+        pool = await self.pool(self.login, by_index=True)
         self._running = asyncio.create_task(self._engine(pool).run(self._stopping), name="delivery")
         self.watch(self._running, "delivery engine")
         self.health.add("database", self.answers(pool))

@@ -35,6 +35,14 @@ async def one(alert_id: uuid.UUID) -> Response:
     return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
 
 
+@blueprint.post("/<uuid:alert_id>/acknowledge")
+async def acknowledge(alert_id: uuid.UUID) -> Response:
+    """Say that somebody looks after it; 409 when it is closed."""
+    mine = own()
+    await mine.alerts.acknowledge(mine.tenant_id, alert_id, actor=mine.actor)
+    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+
+
 @blueprint.get("/<uuid:alert_id>/trace")
 async def trace(alert_id: uuid.UUID) -> Response:
     """For each change of an alert: what every route decided and why, and what became of what was sent."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pulse_core.routing import route
+from pulse_postgres.alert_requests import AlertRequests
 from pulse_postgres.delivery_requests import DeliveryRequests
 from pulse_postgres.integrations import Integrations
 from pulse_server.web.principal import principal
@@ -26,6 +28,11 @@ class Own:
     def integrations(self) -> Integrations:
         """Integrations and routes."""
         return Integrations(self.pool)
+
+    @property
+    def alerts(self) -> AlertRequests:
+        """What is done to alerts."""
+        return AlertRequests(self.pool, route)
 
     @property
     def requests(self) -> DeliveryRequests:
