@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pulse_core.delivery import CONTRACT
 from pulse_core.delivery.breakers import BreakerRule, Breakers
@@ -39,7 +40,7 @@ async def test_one_hanging_endpoint_takes_its_own_places_and_nobody_elses(
 
 
 async def test_a_hanging_endpoint_is_not_looked_after_whenever_somebody_else_answers(
-    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: MonkeyPatch
+    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def in_turn(_channel: object, notification: Any) -> None:
         await asyncio.sleep(0.02 * (1 + waits.index(notification.delivery_id)))
