@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 
 from pulse_core.delivery import CONTRACT
 from pulse_core.delivery.breakers import BreakerRule, Breakers
@@ -17,6 +16,8 @@ from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.memory import ManualClock
 
 NOON = 0.5
