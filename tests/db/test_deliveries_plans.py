@@ -14,7 +14,7 @@ from pulse_core.outbox import Attempt, AttemptOutcome
 from pulse_core.records import DeliveryStatus
 from pulse_postgres import delivery_claim, delivery_fallback, delivery_record
 from support.claiming import LEASE_US, NOW
-from support.outbox import PostgresOutbox, make
+from support.outbox import PostgresOutbox, S, make
 
 if TYPE_CHECKING:
     import uuid
@@ -130,6 +130,18 @@ async def test_claiming_and_recording_read_what_they_claim_and_record(
             [ended(one, DeliveryStatus.DELIVERED) for one in claimed],
             NOW,
         )
+
+
+async def test_what_is_merely_waiting_costs_nothing(outbox: PostgresOutbox) -> None:
+    """A thousand dead endpoints, each tried again tomorrow."""
+    for _ in range(1000):
+        await outbox.insert([make(await outbox.integrate(), due_us=NOW + 86_400 * S)])
+    due = [make(await outbox.integrate()) for _ in range(3)]
+    await outbox.insert(due)
+    async with outbox._pool.acquire() as connection, connection.transaction():
+        watched = Reading(connection)
+        assert {one.delivery_id for one in await claim(watched, 10)} == {one.delivery_id for one in due}
+    assert sum(watched.rows.values()) < 200
 
 
 async def test_standing_in_for_the_dead_reads_what_it_stands_in_for(outbox: PostgresOutbox) -> None:
