@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.audit_pages import AuditFilter, audit_page
 from pulse_postgres.counts import count_all, count_tenants
-from pulse_postgres.delivery_pages import DeliveryFilter, delivery_page, one_delivery
+from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_health import health_of
@@ -91,7 +91,7 @@ class Overview:
     ) -> Page:
         """Deliveries, the newest first, each with its ``attempts`` in order.
 
-        :param wanted: the fields of a :class:`~pulse_postgres.delivery_pages.DeliveryFilter`.
+        :param wanted: the fields of a :class:`~pulse_postgres.delivery.pages.DeliveryFilter`.
         """
         return await delivery_page(
             self._pool, DeliveryFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor

@@ -8,9 +8,9 @@ import msgspec
 
 from pulse_core.outbox import Claim, ClaimedDelivery, StoredIntegration
 from pulse_core.schedule import Schedule
-from pulse_postgres.delivery_fallback import follow
-from pulse_postgres.delivery_order import Turns, Unfinished, turns
-from pulse_postgres.delivery_record import cancel
+from pulse_postgres.delivery.fallback import follow
+from pulse_postgres.delivery.order import Turns, Unfinished, turns
+from pulse_postgres.delivery.record import cancel
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
