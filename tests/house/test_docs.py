@@ -78,6 +78,30 @@ def test_the_configuration_on_the_page_is_valid(tmp_path: Path) -> None:
     assert load_plugins(config).telemetry_store.name == "postgres"
 
 
+@pytest.mark.parametrize("who", ["operator", "customer"])
+def test_the_page_of_an_api_names_each_of_its_paths(who: str) -> None:
+    from support.rights import RIGHTS
+
+    page = ROOT.joinpath(f"docs/how-to/{who}-api.md").read_text()
+    named = {re.sub(r"{\w+}", "{}", path) for path in re.findall(r"`(/[^`?]*)", page)}
+    rules = [route.split(f"/{who}")[1] for route in RIGHTS if f" /{who}/" in route]
+    assert [rule for rule in rules if re.sub(r"<[^>]+>", "{}", rule) not in named] == []
+
+
+def test_the_settings_on_the_page_are_those_there_are() -> None:
+    from pulse_core.settings import Settings
+
+    page = ROOT.joinpath("docs/how-to/operator-api.md").read_text()
+    assert dict(re.findall(r"^\| ([A-Z_]+) \| (\w+) \|", page, re.MULTILINE)) == {
+        name: f"{value:g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+        for name, value in Settings().model_dump().items()
+    }
+
+
 def test_the_channel_on_the_page_keeps_the_contract(tmp_path: Path) -> None:
     """The tutorial's channel, run through the tutorial's own test."""
     for name in ("pulse_ntfy.py", "test_ntfy.py"):

@@ -9,7 +9,7 @@ from support.batches import judged
 if TYPE_CHECKING:
     from support.database import Database
 
-_TENANT_TABLES = """
+TENANT_TABLES = """
     SELECT relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
 """
@@ -17,4 +17,4 @@ _TENANT_TABLES = """
 
 def tenant_tables(database: Database) -> set[str]:
     """Every table whose rows belong to a tenant."""
-    return {name for (name,) in judged(database, _TENANT_TABLES)}
+    return {name for (name,) in judged(database, TENANT_TABLES)}
