@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import traceback
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -15,14 +14,12 @@ from pulse_core.errors import NameUnresolved, OutboundRefused, PermanentFailure,
 from pulse_core.outbound import HttpClient, Outbound, http
 from pulse_core.outbound.http import MAX_ANSWER_BYTES
 from pulse_core.testing.receivers import HttpReceiver, http_receiver
-from support.certificates import Authority
 from support.scripted import scripted
+from support.telling import SECRET, tells_no_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-SECRET = "s3cr3t-t0k3n"
 
 
 async def loopback(host: str, port: int) -> list[str]:
@@ -209,7 +206,7 @@ async def test_what_is_no_answer_is_temporary(client: HttpClient, answer: bytes)
     async with scripted(answer) as peer:
         with pytest.raises(TemporaryFailure) as caught:
             await client.get(f"{peer.url}/{SECRET}")
-        _tells_no_secret(caught.value, peer.port)
+        tells_no_secret(caught.value, peer.port)
 
 
 async def test_one_time_out_for_everything(client: HttpClient) -> None:
@@ -217,7 +214,7 @@ async def test_one_time_out_for_everything(client: HttpClient) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/{SECRET}"
         with pytest.raises(TemporaryFailure, match=r"no answer within 0\.2 s") as caught:
             await client.get(url, timeout_s=0.2)
-        _tells_no_secret(caught.value, silent.getsockname()[1])
+        tells_no_secret(caught.value, silent.getsockname()[1])
 
 
 async def test_a_dripping_header_is_bounded_too(client: HttpClient) -> None:
@@ -296,7 +293,7 @@ async def test_no_socket_is_made_for_an_address_that_was_never_checked(
 async def test_what_is_no_url_of_ours_is_refused_without_repeating_it(client: HttpClient, url: str) -> None:
     with pytest.raises(PermanentFailure) as caught:
         await client.get(url)
-    _tells_no_secret(caught.value)
+    tells_no_secret(caught.value)
 
 
 async def test_production_calls_https_only(receiver: HttpReceiver) -> None:
@@ -321,7 +318,7 @@ async def test_errors_tell_whom_but_never_what(client: HttpClient) -> None:
     url = f"http://127.0.0.1:{port}/{SECRET}?token={SECRET}"
     with pytest.raises(TemporaryFailure, match=rf"'127\.0\.0\.1' port {port}: connection refused") as caught:
         await client.post(url, content=SECRET.encode(), headers={"Authorization": SECRET})
-    _tells_no_secret(caught.value, port)
+    tells_no_secret(caught.value, port)
 
 
 async def test_a_name_without_an_answer_is_temporary() -> None:
@@ -359,44 +356,7 @@ async def test_many_at_once(client: HttpClient, receiver: HttpReceiver) -> None:
     assert {item.body for item in receiver.received} == {b"%d" % number for number in range(200)}
 
 
-# TLS
-
-
-async def test_tls_checks_the_original_name(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    guard = Outbound(["127.0.0.1/32"], look_up=loopback, tls=authority.client())
-    async with scripted(ok, tls=authority.server("hooks.example")) as peer, HttpClient(guard) as client:
-        assert (await client.get(f"https://hooks.example:{peer.port}/")).status == 200
-        for host in ("other.example", "127.0.0.1"):
-            with pytest.raises(TemporaryFailure, match="the certificate is not accepted") as caught:
-                await client.get(f"https://{host}:{peer.port}/{SECRET}")
-            _tells_no_secret(caught.value, peer.port)
-        assert len(peer.requests) == 1, "something was sent before the certificate was checked"
-
-
-async def test_an_unknown_authority_is_not_trusted(tmp_path: Path) -> None:
-    guard = Outbound(["127.0.0.1/32"], look_up=loopback)
-    async with scripted(b"", tls=Authority(tmp_path).server("hooks.example")) as peer, HttpClient(guard) as client:
-        with pytest.raises(TemporaryFailure, match="the certificate is not accepted"):
-            await client.get(f"https://hooks.example:{peer.port}/")
-        assert peer.requests == []
-
-
-async def test_https_to_a_plain_port_says_so(client: HttpClient, receiver: HttpReceiver) -> None:
-    with pytest.raises(TemporaryFailure, match="TLS failed"):
-        await client.get(f"https://127.0.0.1:{receiver.port}/")
-
-
 @pytest.mark.parametrize("make", [aiohttp.ClientError, aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError])
 def test_whatever_the_library_raises_has_a_meaning(make: Callable[[str], Exception]) -> None:
     assert isinstance(http._failure(make(SECRET), "x", 1.0), TemporaryFailure)
     assert SECRET not in str(http._failure(make(SECRET), "x", 1.0))
-
-
-def _tells_no_secret(error: BaseException, port: int | None = None) -> None:
-    shown = "".join(traceback.format_exception(error))
-    told = [line for line in shown.splitlines() if SECRET in line]
-    assert not told
-    assert SECRET not in repr(error)
-    assert port is None or str(port) in str(error)
