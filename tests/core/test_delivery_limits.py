@@ -16,6 +16,8 @@ from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.memory import ManualClock
 
 NOON = 0.5
@@ -39,7 +41,7 @@ async def test_one_hanging_endpoint_takes_its_own_places_and_nobody_elses(
 
 
 async def test_a_hanging_endpoint_is_not_looked_after_whenever_somebody_else_answers(
-    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: MonkeyPatch
+    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def in_turn(_channel: object, notification: Any) -> None:
         await asyncio.sleep(0.02 * (1 + waits.index(notification.delivery_id)))
