@@ -12,9 +12,11 @@ import pytest
 
 from pulse_core.outbox import Attempt, AttemptOutcome
 from pulse_core.records import DeliveryStatus
-from pulse_postgres import delivery_claim, delivery_fallback, delivery_record
+from pulse_postgres.delivery import claim as claiming
+from pulse_postgres.delivery import fallback
+from pulse_postgres.delivery import record as recording
 from support.claiming import LEASE_US, NOW
-from support.outbox import PostgresOutbox, make
+from support.outbox import PostgresOutbox, S, make
 
 if TYPE_CHECKING:
     import uuid
@@ -87,7 +89,7 @@ async def crowd(outbox: PostgresOutbox, integrations: int = 1) -> list[Delivery]
 
 
 async def claim(connection: Any, per_endpoint: int) -> list[ClaimedDelivery]:
-    claimed = await delivery_claim.claim(
+    claimed = await claiming.claim(
         connection,
         "w1",
         now_us=NOW,
@@ -124,12 +126,24 @@ async def test_claiming_and_recording_read_what_they_claim_and_record(
         claimed = await claim(connection, CLAIMED // min(10, integrations))
         assert len(claimed) == CLAIMED
     async with reading(outbox) as connection:
-        await delivery_record.record(
+        await recording.record(
             connection,  # type: ignore[arg-type]
             "w1",
             [ended(one, DeliveryStatus.DELIVERED) for one in claimed],
             NOW,
         )
+
+
+async def test_what_is_merely_waiting_costs_nothing(outbox: PostgresOutbox) -> None:
+    """A thousand dead endpoints, each tried again tomorrow."""
+    for _ in range(1000):
+        await outbox.insert([make(await outbox.integrate(), due_us=NOW + 86_400 * S)])
+    due = [make(await outbox.integrate()) for _ in range(3)]
+    await outbox.insert(due)
+    async with outbox._pool.acquire() as connection, connection.transaction():
+        watched = Reading(connection)
+        assert {one.delivery_id for one in await claim(watched, 10)} == {one.delivery_id for one in due}
+    assert sum(watched.rows.values()) < 200
 
 
 async def test_standing_in_for_the_dead_reads_what_it_stands_in_for(outbox: PostgresOutbox) -> None:
@@ -139,7 +153,7 @@ async def test_standing_in_for_the_dead_reads_what_it_stands_in_for(outbox: Post
         "UPDATE deliveries SET status = 'DELIVERED' WHERE NOT delivery_id = ANY($1)", dead(deliveries)
     )
     async with reading(outbox) as connection:
-        made = await delivery_fallback.stand_in(
+        made = await fallback.stand_in(
             connection,  # type: ignore[arg-type]
             [(one.tenant_id, one.delivery_id) for one in deliveries[:CLAIMED]],
             NOW,

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pulse_core.outbox import StoredIntegration
 from pulse_core.records import AlertEvent, Delivery, Notification
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_postgres.sqltime import at, us
 from support.memory_deliveries import MemoryDeliveries

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulse_core.clock import SystemClock
 from pulse_core.delivery import Channels, DeliveryEngine
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_server.device_http import DeviceRouter
 from pulse_server.roles.base import Host, Role
 from pulse_server.services import Lender

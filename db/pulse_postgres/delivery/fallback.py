@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pulse_postgres.delivery_record import cancel, let_next_go
+from pulse_postgres.delivery.record import cancel, let_next_go
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from pulse_postgres.delivery_order import Unfinished
+    from pulse_postgres.delivery.order import Unfinished
 
 _MOST_AT_ONCE = 500
 
-# OFFSET 0 here and below: see delivery_claim. With all conditions inside, all that was ever delivered may be walked.
+# OFFSET 0 here and below: see claim. With all conditions inside, all that was ever delivered may be walked.
 _NOT_TOLD = """
     NOT EXISTS (
         SELECT FROM (SELECT integration_id, route_id, cause, status FROM deliveries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulse_core.records import DeliveryStatus
-from pulse_postgres.delivery_order import RANK
+from pulse_postgres.delivery.order import RANK
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _NOTE = f"""
     ON CONFLICT DO NOTHING
 """
 
-# Told in the order of the subjects, so that two workers cannot block each other. OFFSET 0: see delivery_claim.
+# Told in the order of the subjects, so that two workers cannot block each other. OFFSET 0: see claim.
 _NEXT_OF_SUBJECTS = f"""
     UPDATE deliveries d SET due_at = LEAST(d.due_at, {at("$5::bigint")})
     FROM (SELECT s.tenant_id, s.delivery_id
