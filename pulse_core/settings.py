@@ -30,6 +30,12 @@ class Settings(BaseModel):
     TELEMETRY_RETENTION_DAYS: int = Field(90, ge=1, le=3650)
     """Readings older than this are dropped; a message older than this is TIMESTAMP_OUT_OF_RANGE."""
 
+    def as_mode_allows(self) -> Settings:
+        """What is saved: PROD forces both reject flags off, so that a later DEV does not find them on."""
+        if self.MODE == "DEV":
+            return self
+        return self.model_copy(update={"STORE_REJECTS": False, "MIRROR_REJECTS_TO_RAW": False})
+
     @property
     def stores_rejects(self) -> bool:
         """STORE_REJECTS, as MODE allows it."""

@@ -47,15 +47,16 @@ async def alert_page(
     device_id: str | None = None,
     alert_type: str | None = None,
     status: str | None = None,
+    live: bool = False,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Alerts, the newest first."""
+    """Alerts, the newest first; ``live``: those that are not CLOSED."""
     inner = Where()
     inner.add_given("device_id = {}", device_id)
     inner.add_given("alert_type = {}", alert_type)
     inner.add_given("status = {}", status)
-    if status in {"OPEN", "ACKNOWLEDGED"}:
+    if live or status in {"OPEN", "ACKNOWLEDGED"}:
         inner.add("status <> 'CLOSED'")  # a generic plan cannot tell by itself that the index of the few will do
     rows, limit = await newest(pool, _ALERTS, inner, ("opened_at", "alert_id"), tenant_id, limit, cursor)
     return page_of(rows, limit, _alert, "position", "alert_id")

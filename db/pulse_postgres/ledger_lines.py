@@ -86,7 +86,7 @@ _COLUMNS = {
     "CANCELLED": "cancelled",
 }
 
-READINGS = "readings accepted = stored + expired by retention"
+READINGS = "readings accepted = stored + expired (by retention, or removed with their tenant)"
 
 
 async def count_days(ask: Ask, choose: Choice) -> list[Day]:
@@ -107,7 +107,7 @@ async def _stored(ask: Ask, day: dt.date) -> int:
 
 
 def readings_line(days: Collection[Day]) -> Line:
-    """Every reading that was accepted is stored, or its day has expired."""
+    """Every reading that was accepted is stored, or its day has expired, or its tenant was removed."""
     wrong = [day for day in days if day.difference]
     return Line(
         "readings",

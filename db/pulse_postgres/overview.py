@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulse_postgres.counts import count_all
+from pulse_postgres.audit_pages import AuditFilter, audit_page
+from pulse_postgres.counts import count_all, count_tenants
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
-from pulse_postgres.devices import device_page, one_device
+from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import alert_page, one_alert
+from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import integration_page, route_page
 from pulse_postgres.refusals import quarantine_page, refused_page
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
     import asyncpg
 
@@ -29,25 +32,13 @@ class Overview:
         self._pool = pool
 
     async def devices(
-        self,
-        *,
-        tenant_id: str | None = None,
-        site_id: str | None = None,
-        status: str | None = None,
-        prefix: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
     ) -> Page:
-        """Devices with their derived status; see :func:`pulse_postgres.devices.device_page`."""
-        return await device_page(
-            self._pool,
-            tenant_id=tenant_id,
-            site_id=site_id,
-            status=status,
-            prefix=prefix,
-            limit=limit,
-            cursor=cursor,
-        )
+        """Devices with their derived status, by tenant and id.
+
+        :param wanted: the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
+        """
+        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
 
     async def device(self, tenant_id: str, device_id: str) -> dict[str, Any]:
         """One device with its derived status. Raises NotFound."""
@@ -75,16 +66,18 @@ class Overview:
         device_id: str | None = None,
         alert_type: str | None = None,
         status: str | None = None,
+        live: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Alerts, the newest first."""
+        """Alerts, the newest first; ``live``: those that are not CLOSED."""
         return await alert_page(
             self._pool,
             tenant_id=tenant_id,
             device_id=device_id,
             alert_type=alert_type,
             status=status,
+            live=live,
             limit=limit,
             cursor=cursor,
         )
@@ -134,8 +127,31 @@ class Overview:
         return await quarantine_page(self._pool, tenant_id=tenant_id, reason=reason, limit=limit, cursor=cursor)
 
     async def counts(self, *, tenant_id: str | None = None) -> dict[str, dict[str, int]]:
-        """The dashboard: devices by status, alerts not closed by severity name, deliveries by status.
+        """The dashboard: devices by status, alerts not closed by severity name, deliveries by status, refusals.
 
         Deliveries that are finished count if they were made in the last 24 hours.
         """
         return await count_all(self._pool, tenant_id=tenant_id)
+
+    async def tenants_by_status(self) -> dict[str, int]:
+        """How many tenants there are."""
+        return await count_tenants(self._pool)
+
+    async def audit_log(
+        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
+    ) -> Page:
+        """Who did what, the newest first.
+
+        :param wanted: the fields of an :class:`~pulse_postgres.audit_pages.AuditFilter`.
+        """
+        return await audit_page(self._pool, AuditFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
+
+    async def health(self, integrations: Sequence[dict[str, Any]]) -> dict[uuid.UUID, dict[str, Any]]:
+        """The health of integrations of any tenants, by id; see :func:`pulse_postgres.integration_health.health_of`."""
+        of_tenants: dict[str, list[uuid.UUID]] = {}
+        for each in integrations:
+            of_tenants.setdefault(each["tenant_id"], []).append(each["integration_id"])
+        found: dict[uuid.UUID, dict[str, Any]] = {}
+        for tenant_id, ids in of_tenants.items():
+            found |= await health_of(self._pool, tenant_id, ids)
+        return found

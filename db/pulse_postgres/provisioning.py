@@ -12,7 +12,7 @@ from pulse_core.errors import Conflict, NotFound
 from pulse_postgres import tokens
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.devices import device_page, one_device
+from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.paging import Page, Where, page_of, read_cursor, within
 
 if TYPE_CHECKING:
@@ -133,25 +133,13 @@ class Provisioning:
         return await one_device(self._pool, tenant_id, device_id)
 
     async def devices(
-        self,
-        *,
-        tenant_id: str | None = None,
-        site_id: str | None = None,
-        status: str | None = None,
-        prefix: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
     ) -> Page:
-        """Devices by tenant and id; see :func:`pulse_postgres.devices.device_page`."""
-        return await device_page(
-            self._pool,
-            tenant_id=tenant_id,
-            site_id=site_id,
-            status=status,
-            prefix=prefix,
-            limit=limit,
-            cursor=cursor,
-        )
+        """Devices with their derived status, by tenant and id.
+
+        :param wanted: the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
+        """
+        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
 
     async def tenants_of_device_id(self, device_id: str) -> list[str]:
         """Which tenants have a device of this id: more than one makes the bare id ambiguous."""

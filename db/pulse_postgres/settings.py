@@ -27,9 +27,12 @@ _SAVE = """
 
 
 class PostgresSettings:
-    """See :class:`pulse_core.ports.SettingsStore`. Any role may read that runs a process; pulse_admin may save."""
+    """See :class:`pulse_core.ports.SettingsStore`. Any role may read that runs a process; pulse_admin may save.
 
-    def __init__(self, pool: asyncpg.Pool[Any], dsn: str) -> None:
+    :param dsn: where to listen for changes; who only loads and saves needs none.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str = "") -> None:
         self._pool = pool
         self._dsn = dsn
 
@@ -50,17 +53,30 @@ class PostgresSettings:
     async def save(self, values: Mapping[str, Any], actor: str) -> Settings:
         """Set ``values`` (names of :class:`Settings`), leave the others; return all settings as they are now.
 
+        The audit log tells the old and the new value of each that changed, those that MODE forces off included.
+
         :raises ConfigError: naming each wrong name or value; then nothing is saved.
         """
         with unavailable():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK)
                 before = _values(await connection.fetch(_LOAD))
-                settings = parse_settings({**before, **values})
-                texts = [msgspec.json.encode(getattr(settings, name)).decode() for name in values]
-                await connection.execute(_SAVE, list(values), texts, actor)
-                await audit(connection, actor, "settings.save", resource="settings", details=dict(values))
+                settings = parse_settings({**before, **values}).as_mode_allows()
+                changes = _changes(before, settings)
+                texts = [msgspec.json.encode(change["new"]).decode() for change in changes.values()]
+                await connection.execute(_SAVE, list(changes), texts, actor)
+                await audit(connection, actor, "settings.save", resource="settings", details=changes)
         return settings
+
+
+def _changes(before: dict[str, Any], settings: Settings) -> dict[str, dict[str, Any]]:
+    """The old and the new value of each setting that is another than it was."""
+    defaults = Settings().model_dump()
+    return {
+        name: {"old": before.get(name, defaults[name]), "new": value}
+        for name, value in settings.model_dump().items()
+        if before.get(name, defaults[name]) != value
+    }
 
 
 def _values(rows: list[asyncpg.Record]) -> dict[str, Any]:

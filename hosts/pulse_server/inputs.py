@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from pulse_core.principal import Role
-from pulse_core.records import Cause, DeviceStatus, Severity
+from pulse_core.records import Cause, DeviceStatus, Reason, Severity
 from pulse_core.schedule import CONTRACT
 
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
@@ -214,17 +214,44 @@ class Page(_Query):
     """``next`` of the page before."""
 
 
+class TenantPatch(_Body):
+    """What to change of a tenant."""
+
+    name: Text | None = None
+    stale_after_s: StaleAfter | None = None
+    """Null: the platform's default."""
+    status: Literal["ACTIVE", "SUSPENDED"] | None = None
+    """SUSPENDED: its devices and its programs are shut out until it is ACTIVE again."""
+
+    @field_validator("name", "status")
+    @classmethod
+    def _not_null(cls, value: str | None) -> str:
+        if value is None:
+            raise ValueError("leave it out, or give a value")
+        return value
+
+
 class TenantPage(Page):
     """A list that can be narrowed to one tenant."""
 
     tenant_id: TenantId | None = None
 
 
-class DeviceQuery(TenantPage):
-    """Which devices."""
+class DevicePage(Page):
+    """Which devices, by tenant and id."""
 
     site_id: SiteId | None = None
     status: DeviceStatus | None = None
+    prefix: DeviceId | None = None
+    """What the id begins with."""
+    search: Text | None = Field(None, min_length=1)
+    """What stands in the id or the name, in any case."""
+    label: Text | None = Field(None, min_length=1)
+    """``name:value``, or ``name`` for any value."""
+
+
+class DeviceQuery(DevicePage, TenantPage):
+    """Which devices."""
 
 
 class AlertPage(Page):
@@ -260,6 +287,33 @@ class TelemetryQuery(Page):
 
     start: datetime | None = None
     end: datetime | None = None
+
+
+class QuarantineQuery(TenantPage):
+    """Which refused messages, the newest first."""
+
+    reason: Reason | None = None
+
+
+class AuditPage(Page):
+    """Which lines of the audit log, the newest first."""
+
+    actor: Text | None = None
+    action: Text | None = None
+    since: Moment | None = Field(None, alias="from")
+    """Written then or later."""
+    before: Moment | None = None
+
+
+class AuditQuery(AuditPage, TenantPage):
+    """Which lines of the audit log."""
+
+
+class RemoveQuery(_Query):
+    """That somebody means it."""
+
+    confirm: str
+    """The id of what is to be removed, once more."""
 
 
 class IntegrationQuery(TenantPage):

@@ -6,20 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulse_core.api import DeviceKey, PluginConfig, StoredReading
 from pulse_core.errors import NotFound
 from pulse_core.records import Route
 from pulse_core.trial import a_test
+from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_postgres.connections import TenantPool
+from pulse_postgres.counts import count_all
 from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
 from pulse_postgres.delivery.requests import DeliveryRequests
+from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import names_of
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.paging import Page
 from pulse_postgres.pool import open_pool
+from pulse_postgres.telemetry import PostgresTelemetryStore
 from support import two_tenants
-from support.batches import judged
+from support.batches import NOW_US, judged
+from support.tables import tenant_tables
 from support.two_tenants import TENANTS, an_id
 
 if TYPE_CHECKING:
@@ -43,6 +49,17 @@ async def web(database: Database) -> AsyncIterator[asyncpg.Pool[Any]]:
     await pool.close()
 
 
+async def readings(pool: Any, tenant_id: str) -> list[StoredReading]:
+    """As the store that a customer reads with is opened."""
+    store = PostgresTelemetryStore(PluginConfig())
+    await store.open(pool)
+    return await store.history(DeviceKey(tenant_id, "d"), start_us=0, end_us=NOW_US, limit=10)
+
+
+async def counts(pool: Any, tenant_id: str) -> int:
+    return sum(sum(each.values()) for each in (await count_all(pool, tenant_id=tenant_id)).values())
+
+
 READS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "integrations": lambda pool, tenant: Integrations(pool).page(tenant),
     "integration": lambda pool, tenant: Integrations(pool).get(tenant, THEIR_ID),
@@ -55,6 +72,11 @@ READS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "of an alert": lambda pool, tenant: deliveries_of_alert(pool, tenant, THEIR_ID),
     "delivery": lambda pool, tenant: one_delivery(pool, tenant, THEIR_ID),
     "names": lambda pool, tenant: names_of(pool, tenant, [THEIR_ID]),
+    "devices": lambda pool, tenant: device_page(pool, DeviceFilter(), tenant_id=tenant),
+    "device": lambda pool, tenant: one_device(pool, tenant, "d"),
+    "readings": readings,
+    "counts": counts,
+    "audit log": lambda pool, tenant: own_audit_page(pool, AuditFilter(), tenant),
     "replayable": lambda pool, tenant: DeliveryRequests(pool).count(tenant, DeliveryFilter()),
 }
 
@@ -76,6 +98,8 @@ async def test_each_guard_suffices_alone(
     assert await found(read, TenantPool(web, THEIRS), THEIRS), "the control: they see it themselves"
     assert not await found(read, TenantPool(web, OURS), THEIRS), "the query names them, row-level security us"
     judged(database, "DELETE FROM tenants WHERE tenant_id = %s RETURNING true", OURS)
+    for table in tenant_tables(database):
+        judged(database, f"DELETE FROM {table} WHERE tenant_id = %s RETURNING true", OURS)
     superuser = await open_pool(database.url, name="test", max_size=1)
     try:
         assert not await found(read, superuser, OURS), "nobody but the query stands guard"

@@ -229,8 +229,12 @@ async def test_settings_are_saved_and_heard_of(pool: asyncpg.Pool[Any], database
         await changes.aclose()  # type: ignore[attr-defined]
     logged = judged(database, "SELECT actor, action, details FROM audit_log ORDER BY at")
     assert logged == [
-        ("operator1", "settings.save", {"MODE": "DEV", "RATE_LIMIT_RPS": 2.5}),
-        ("operator1", "settings.save", {"RATE_LIMIT_RPS": 3}),
+        (
+            "operator1",
+            "settings.save",
+            {"MODE": {"old": "PROD", "new": "DEV"}, "RATE_LIMIT_RPS": {"old": 5, "new": 2.5}},
+        ),
+        ("operator1", "settings.save", {"RATE_LIMIT_RPS": {"old": 2.5, "new": 3}}),
     ]
     await admins.close()
 

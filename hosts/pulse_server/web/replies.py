@@ -28,6 +28,12 @@ def page_reply(page: Page) -> Response:
     return reply({"items": page.items, "next": page.next})
 
 
+def demand_tenant_id(tenant_id: str) -> None:
+    """As :func:`demand_ids`, of a tenant alone."""
+    if not _SMALL.fullmatch(tenant_id):
+        raise NotFound("there is no such tenant")
+
+
 def demand_ids(tenant_id: str, device_id: str) -> None:
     """What cannot be an id names nothing.
 

@@ -10,8 +10,11 @@ import structlog
 from prometheus_client import Counter, Histogram
 from quart import Quart, Response, g, request
 
+from pulse_postgres.audit import ORIGIN, Origin
+
 _METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_AGENT_KEPT = 200
 
 REQUESTS = Counter("pulse_web_requests", "Requests answered by the web role", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -43,7 +46,14 @@ async def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
     g.started = time.perf_counter()
+    ORIGIN.set(Origin(request.remote_addr or "", _agent(), g.request_id))
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _agent() -> str:
+    """What the caller says it is, as far as it can be stored."""
+    said = request.headers.get("User-Agent", "")[:_AGENT_KEPT]
+    return "".join(each if each.isprintable() else "?" for each in said)
 
 
 async def _finish(response: Response) -> Response:

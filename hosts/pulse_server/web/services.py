@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +16,12 @@ from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
+from pulse_postgres.settings import PostgresSettings
+from pulse_postgres.tenants import Tenants
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import asyncpg
 
     from pulse_core.api import TelemetryStore
@@ -79,6 +84,16 @@ class Services:
         return Provisioning(self._opened().pools.admin)
 
     @property
+    def tenants(self) -> Tenants:
+        """Tenants, as operators change them."""
+        return Tenants(self._opened().pools.admin)
+
+    @property
+    def settings(self) -> PostgresSettings:
+        """The live settings, to load and to save."""
+        return PostgresSettings(self._opened().pools.admin)
+
+    @property
     def integrations(self) -> Integrations:
         """Integrations and routes."""
         return Integrations(self._opened().pools.admin)
@@ -97,6 +112,20 @@ class Services:
     def telemetry(self) -> TelemetryStore:
         """Readings."""
         return self._opened().telemetry
+
+    @asynccontextmanager
+    async def telemetry_of(self, tenant_id: str) -> AsyncIterator[TelemetryStore]:
+        """Readings of one tenant alone. In this database row-level security sees to that too; elsewhere, the key."""
+        if not self.telemetry.transactional:
+            yield self.telemetry
+            return
+        store_type = self.plugins.telemetry_store
+        store = store_type(self.plugins.config_of(store_type))
+        await store.open(self.tenant_pool(tenant_id))
+        try:
+            yield store
+        finally:
+            await store.close()
 
     def tenant_pool(self, tenant_id: str) -> TenantPool:
         """Where the stores of a customer work: nothing of another tenant is there."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 from quart import Blueprint, request
 
 from pulse_core.principal import Role
-from pulse_server.web.customer import alerts, channels, deliveries, integrations, replays, routes, trials
+from pulse_server.web.customer import (
+    alerts,
+    audit_log,
+    channels,
+    dashboard,
+    deliveries,
+    devices,
+    integrations,
+    replays,
+    routes,
+    trials,
+)
 from pulse_server.web.principal import demand_role
 
 blueprint = Blueprint("customer", __name__, url_prefix="/customer")
@@ -20,5 +31,5 @@ async def demand_customer() -> None:
     await demand_role(readers if request.method in _READING else [Role.CUSTOMER_ADMIN])
 
 
-for part in (channels, integrations, trials, routes, alerts, deliveries, replays):
+for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):
     blueprint.register_blueprint(part.blueprint)

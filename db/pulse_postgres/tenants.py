@@ -1,0 +1,126 @@
+"""Tenants as operators change them: renamed, suspended, removed with all that is theirs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from pulse_core.errors import Conflict, NotFound
+from pulse_postgres.acting import acting, asking
+from pulse_postgres.audit import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+SETTLED_S = 10
+"""A tenant is removed so long after it was suspended: what its devices had sent before that is decided by then."""
+
+_COLUMNS = "tenant_id, name, status, stale_after_s, suspended_at, created_at"
+_ONE = f"SELECT {_COLUMNS} FROM tenants WHERE tenant_id = $1"
+_LOCKED = f"{_ONE} FOR UPDATE"
+_CHANGE = f"""
+    UPDATE tenants SET name = $2, stale_after_s = $3, status = $4,
+        suspended_at = CASE WHEN $4 = 'SUSPENDED' THEN COALESCE(suspended_at, now()) END
+    WHERE tenant_id = $1 RETURNING {_COLUMNS}
+"""
+_CHANGEABLE = ("name", "stale_after_s", "status")
+
+_DAYS = """
+    SELECT to_date(right(c.relname, 8), 'YYYYMMDD') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'telemetry'::regclass ORDER BY 1
+"""
+# One statement: what goes out of the table stands in the books at the same moment.
+_REMOVE_DAY = """
+    WITH gone AS (
+        DELETE FROM telemetry WHERE tenant_id = $1 AND ts >= $2::timestamptz AND ts < $3::timestamptz RETURNING true
+    ), booked AS (
+        INSERT INTO readings_expired AS e (day, expired)
+        SELECT $4::date, count(*) FROM gone HAVING count(*) > 0
+        ON CONFLICT (day) DO UPDATE SET expired = e.expired + excluded.expired, expired_at = excluded.expired_at
+    )
+    SELECT count(*) FROM gone
+"""
+# The rest refers to the tenant, its devices or its integrations, and goes with them.
+_REMOVE = (
+    "DELETE FROM tenants WHERE tenant_id = $1",
+    "DELETE FROM api_tokens WHERE tenant_id = $1",
+    "DELETE FROM quarantine WHERE tenant_id = $1",
+    "DELETE FROM quarantine_counts WHERE tenant_id = $1",
+)
+_REMOVE_WITHIN_S = 600
+
+
+class Tenants:
+    """``pool`` logs in as pulse_admin; ``actor`` names who did it, for the audit log."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def get(self, tenant_id: str) -> dict[str, Any]:
+        """One tenant. Raises NotFound."""
+        with asking():
+            return dict(_found(await self._pool.fetchrow(_ONE, tenant_id)))
+
+    async def change(self, tenant_id: str, changes: Mapping[str, Any], *, actor: str) -> dict[str, Any]:
+        """Change ``name``, ``stale_after_s`` or ``status``; return the tenant. Raises NotFound.
+
+        A tenant that is SUSPENDED has no valid token: neither its devices' nor its programs'. Whoever holds a live
+        connection of a device hears of it at commit, and ends it.
+        """
+        async with acting(self._pool) as connection:
+            before = _found(await connection.fetchrow(_LOCKED, tenant_id))
+            after = {name: changes.get(name, before[name]) for name in _CHANGEABLE}
+            row = await connection.fetchrow(_CHANGE, tenant_id, *after.values())
+            details = {
+                name: {"old": before[name], "new": value} for name, value in after.items() if value != before[name]
+            }
+            await audit(connection, actor, "tenant.change", tenant_id=tenant_id, resource=tenant_id, details=details)
+        return dict(_found(row))
+
+    async def remove(self, tenant_id: str, *, actor: str) -> int:
+        """Remove a suspended tenant and all its data; return how many readings went. The audit log keeps its lines.
+
+        Readings go day by day, each day in a transaction of its own: if it is interrupted, call it again.
+
+        :raises NotFound: there is no such tenant.
+        :raises Conflict: it is not suspended, or was so only just now.
+        """
+        readings = 0
+        for day in await self._days(tenant_id):
+            midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
+            async with acting(self._pool) as connection:
+                next_midnight = midnight + dt.timedelta(days=1)
+                readings += await connection.fetchval(
+                    _REMOVE_DAY, tenant_id, midnight, next_midnight, day, timeout=_REMOVE_WITHIN_S
+                )
+        async with acting(self._pool) as connection:
+            await _demand_settled(connection, tenant_id)
+            for statement in _REMOVE:
+                await connection.execute(statement, tenant_id, timeout=_REMOVE_WITHIN_S)
+            details = {"readings": readings}
+            await audit(connection, actor, "tenant.remove", tenant_id=tenant_id, resource=tenant_id, details=details)
+        return readings
+
+    async def _days(self, tenant_id: str) -> list[dt.date]:
+        """The days of telemetry, once it is certain that the tenant may go."""
+        async with acting(self._pool) as connection:
+            await _demand_settled(connection, tenant_id)
+            return [row[0] for row in await connection.fetch(_DAYS)]
+
+
+def _found(row: asyncpg.Record | None) -> asyncpg.Record:
+    if row is None:
+        raise NotFound("there is no such tenant")
+    return row
+
+
+async def _demand_settled(connection: PoolConnectionProxy[Any], tenant_id: str) -> None:
+    tenant = _found(await connection.fetchrow(_LOCKED, tenant_id))
+    if tenant["status"] != "SUSPENDED":
+        raise Conflict("suspend the tenant first: its devices must have stopped")
+    since = tenant["suspended_at"]
+    if since is None or dt.datetime.now(dt.UTC) - since < dt.timedelta(seconds=SETTLED_S):
+        raise Conflict(f"it was suspended only just now: try again in {SETTLED_S} s")

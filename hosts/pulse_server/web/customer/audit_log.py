@@ -1,0 +1,30 @@
+"""``/customer/audit-log``: who did what in the tenant, operators included. For customer_admin."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from pulse_core.principal import Role
+from pulse_postgres.audit_pages import AuditFilter, own_audit_page
+from pulse_server.inputs import AuditPage
+from pulse_server.web.bodies import query_as
+from pulse_server.web.customer.own import own
+from pulse_server.web.principal import demand_role
+from pulse_server.web.replies import page_reply
+
+blueprint = Blueprint("customer_audit_log", __name__, url_prefix="/audit-log")
+
+
+@blueprint.before_request
+async def demand_admin() -> None:
+    """Viewers see what is, not who did it."""
+    await demand_role([Role.CUSTOMER_ADMIN])
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """The tenant's lines, newest first."""
+    asked, mine = query_as(AuditPage), own()
+    wanted = AuditFilter(**asked.model_dump(exclude={"limit", "cursor"}))
+    page = await own_audit_page(mine.pool, wanted, mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
+    return page_reply(page)

@@ -1,0 +1,51 @@
+"""``/customer/devices``: the tenant's devices, how each is doing, and what it said."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from pulse_core.api import DeviceKey
+from pulse_postgres.devices import DeviceFilter, device_page, one_device
+from pulse_postgres.incidents import alert_page
+from pulse_server.inputs import DevicePage, TelemetryQuery
+from pulse_server.web import readings
+from pulse_server.web.bodies import query_as
+from pulse_server.web.customer.own import own
+from pulse_server.web.replies import demand_ids, page_reply, reply
+from pulse_server.web.services import services
+
+blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
+
+_ALERTS_SHOWN = 50
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """The tenant's devices by id."""
+    asked, mine = query_as(DevicePage), own()
+    wanted = DeviceFilter(**asked.model_dump(exclude={"limit", "cursor"}))
+    page = await device_page(mine.pool, wanted, tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
+    return page_reply(page)
+
+
+@blueprint.get("/<device_id>")
+async def one(device_id: str) -> Response:
+    """One device: its status and since when, the latest value of each metric, its alerts that are not closed."""
+    mine = own()
+    demand_ids(mine.tenant_id, device_id)
+    device = await one_device(mine.pool, mine.tenant_id, device_id)
+    async with services().telemetry_of(mine.tenant_id) as store:
+        newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
+    alerts = await alert_page(mine.pool, tenant_id=mine.tenant_id, device_id=device_id, live=True, limit=_ALERTS_SHOWN)
+    return reply({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items})
+
+
+@blueprint.get("/<device_id>/telemetry")
+async def telemetry(device_id: str) -> Response:
+    """Readings of one device, newest first, in [start, end)."""
+    mine = own()
+    demand_ids(mine.tenant_id, device_id)
+    asked = query_as(TelemetryQuery)
+    await one_device(mine.pool, mine.tenant_id, device_id)
+    async with services().telemetry_of(mine.tenant_id) as store:
+        return reply(await readings.readings_page(store, DeviceKey(mine.tenant_id, device_id), asked))

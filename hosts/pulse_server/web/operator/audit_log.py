@@ -1,0 +1,21 @@
+"""``/operator/audit-log``: who did what, and who looked at what. For operator_admin."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from pulse_server.inputs import AuditQuery
+from pulse_server.web.bodies import query_as
+from pulse_server.web.operator.admins import demand_admin
+from pulse_server.web.replies import page_reply
+from pulse_server.web.services import services
+
+blueprint = Blueprint("audit_log", __name__, url_prefix="/audit-log")
+blueprint.before_request(demand_admin)
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """The audit log, newest first."""
+    asked = query_as(AuditQuery)
+    return page_reply(await services().overview.audit_log(**asked.model_dump()))

@@ -1,0 +1,55 @@
+"""``/operator/tenants``: made, renamed, suspended, resumed, removed. For operator_admin."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from pulse_server.inputs import Page, RemoveQuery, TenantBody, TenantPatch
+from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.operator.admins import demand_admin
+from pulse_server.web.principal import principal
+from pulse_server.web.replies import demand_tenant_id, page_reply, reply
+from pulse_server.web.services import services
+
+blueprint = Blueprint("tenants", __name__, url_prefix="/tenants")
+blueprint.before_request(demand_admin)
+
+
+@blueprint.get("")
+async def show() -> Response:
+    """Tenants by id."""
+    asked = query_as(Page)
+    return page_reply(await services().provisioning.tenants(limit=asked.limit, cursor=asked.cursor))
+
+
+@blueprint.post("")
+async def create() -> Response:
+    """Make a tenant; 409 when there is one of that id."""
+    wanted = await body_as(TenantBody)
+    return reply(await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject), 201)
+
+
+@blueprint.get("/<tenant_id>")
+async def one(tenant_id: str) -> Response:
+    """One tenant."""
+    demand_tenant_id(tenant_id)
+    return reply(await services().tenants.get(tenant_id))
+
+
+@blueprint.patch("/<tenant_id>")
+async def change(tenant_id: str) -> Response:
+    """Rename, suspend or resume a tenant."""
+    demand_tenant_id(tenant_id)
+    wanted = await body_as(TenantPatch)
+    changes = wanted.model_dump(exclude_unset=True)
+    return reply(await services().tenants.change(tenant_id, changes, actor=principal().subject))
+
+
+@blueprint.delete("/<tenant_id>")
+async def remove(tenant_id: str) -> Response:
+    """Remove a suspended tenant with all its data, for good; ``?confirm=`` repeats its id."""
+    demand_tenant_id(tenant_id)
+    if query_as(RemoveQuery).confirm != tenant_id:
+        wrong = [{"field": "confirm", "message": "repeat the id of the tenant"}]
+        raise Problem(422, "some parameters are wrong", errors=wrong)
+    return reply({"removed": {"readings": await services().tenants.remove(tenant_id, actor=principal().subject)}})

@@ -1,0 +1,79 @@
+"""A device's readings in JSON: a page of them, and the latest value of each metric."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any
+
+from pulse_postgres.paging import read_cursor, write_cursor
+from pulse_server.inputs import TelemetryQuery, in_utc
+
+if TYPE_CHECKING:
+    from pulse_core.api import DeviceKey, StoredReading, TelemetryStore
+
+LATEST_OF = 50
+"""The latest values are looked for in so many of the newest readings."""
+
+_AHEAD_US = 11 * 60 * 1_000_000
+"""A device's clock may run ahead of ours by a little less than this."""
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+async def readings_page(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> dict[str, Any]:
+    """Readings of one device, newest first, in [start, end): ``{"items": […], "next": cursor | null}``.
+
+    Readings of one ``ts`` are never parted, so a page may be a little longer than ``limit``.
+    """
+    after = read_cursor(asked.cursor, tuple[int])
+    readings = await store.history(
+        key,
+        start_us=_us(asked.start, 0),
+        end_us=_us(asked.end, _latest_us()),
+        limit=asked.limit,
+        before_us=after[0] if after else None,
+    )
+    more = len(readings) >= asked.limit
+    return {
+        "items": [shown(each) for each in readings],
+        "next": write_cursor(readings[-1].ts_us) if more else None,
+    }
+
+
+async def newest_readings(store: TelemetryStore, key: DeviceKey, limit: int = LATEST_OF) -> list[StoredReading]:
+    """The newest readings of one device, newest first."""
+    return await store.history(key, start_us=0, end_us=_latest_us(), limit=limit)
+
+
+def latest_values(readings: list[StoredReading]) -> dict[str, dict[str, Any]]:
+    """The latest value of each metric and its time, of readings that come newest first."""
+    found: dict[str, dict[str, Any]] = {}
+    for reading in readings:
+        for name, value in reading.metrics.items():
+            found.setdefault(name, {"value": value, "ts": _iso(reading.ts_us)})
+    return dict(sorted(found.items()))
+
+
+def shown(reading: StoredReading) -> dict[str, Any]:
+    """One reading, for JSON."""
+    return {
+        "ts": _iso(reading.ts_us),
+        "received_at": _iso(reading.received_us),
+        "msg_type": reading.msg_type,
+        "site_id": reading.site_id,
+        "seq": reading.seq,
+        "metrics": reading.metrics,
+    }
+
+
+def _latest_us() -> int:
+    return time.time_ns() // 1000 + _AHEAD_US
+
+
+def _us(moment: dt.datetime | None, default: int) -> int:
+    """Microseconds since the epoch; a time without a zone is UTC."""
+    return default if moment is None else (in_utc(moment) - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _iso(at_us: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=at_us)

@@ -1,0 +1,104 @@
+"""Every route of the web application for every caller, from the URL map itself: see ``support/rights.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from support import two_tenants
+from support.admin import Admin, admin_api
+from support.batches import judged
+from support.rights import OPERATORS, RIGHTS, ask, everyone, expected, routes, snapshot
+from support.tables import tenant_tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from support.database import Database
+
+
+@pytest_asyncio.fixture
+async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
+    """With everything that there is: the demo's pages, too."""
+    two_tenants.fill(database)
+    async with admin_api(database, tmp_path, demo=True) as found:
+        yield found
+
+
+async def test_every_route_says_who_may_call_it(admin: Admin) -> None:
+    assert sorted(map(str, routes(admin.client.app))) == sorted(RIGHTS)
+
+
+async def test_whoever_may_not_is_refused_and_changes_nothing(admin: Admin, database: Database) -> None:
+    callers = await everyone(admin, database)
+    tables = tenant_tables(database) - {"audit_log"} | {"settings"}
+    before = snapshot(database, tables)
+    for route in routes(admin.client.app):
+        for name, caller in callers.items():
+            if refusal := expected(route, name):
+                status, body, _ = await ask(caller, route)
+                assert {status} == refusal, (str(route), name, body)
+    assert snapshot(database, tables) == before
+
+
+@pytest.mark.parametrize("name", ["customer_viewer", "customer_admin", "operator", "operator_admin", "admin key"])
+async def test_whoever_may_is_let_in(admin: Admin, database: Database, name: str) -> None:
+    caller = (await everyone(admin, database))[name]
+    found = [route for route in routes(admin.client.app) if not expected(route, name)]
+    assert len(found) > 10
+    for route in sorted(found, key=lambda route: route.method == "DELETE"):
+        status, body, _ = await ask(caller, route)
+        assert status not in {401, 403, 405}, (str(route), body)
+        assert status < 500, (str(route), body)
+        if route.method == "GET":
+            assert status == 200, (str(route), body)
+
+
+async def test_of_a_suspended_tenant_nobody_is_let_in(admin: Admin, database: Database) -> None:
+    callers = await everyone(admin, database)
+    judged(database, "UPDATE tenants SET status = 'SUSPENDED' RETURNING true")
+    for route in routes(admin.client.app):
+        for name in ("customer_viewer", "customer_admin"):
+            if RIGHTS[str(route)] is not None and "/live" not in route.rule and route.rule != "/":
+                assert (await ask(callers[name], route))[0] == 401, str(route)
+
+
+async def test_no_operator_sees_or_does_anything_that_is_not_written_down_first(
+    admin: Admin, database: Database
+) -> None:
+    callers = await everyone(admin, database)
+    with database.superuser() as hand:
+        hand.execute("ALTER TABLE audit_log ADD CHECK (action <> 'operator.access')")
+    before = snapshot(database, tenant_tables(database) | {"settings"})
+    for route in routes(admin.client.app, "/operator"):
+        for name in OPERATORS:
+            status, body, _ = await ask(callers[name], route)
+            assert status >= 400, (str(route), name)
+            assert set(body) == {"type", "title", "status", "detail", "request_id"}, (str(route), body)
+            assert "tenant-" not in str(body), (str(route), body)
+    assert snapshot(database, tenant_tables(database) | {"settings"}) == before
+
+
+async def test_each_access_of_an_operator_has_a_line_that_says_of_whom(admin: Admin, database: Database) -> None:
+    caller = (await everyone(admin, database))["operator"]
+    found = [route for route in routes(admin.client.app, "/operator") if not expected(route, "operator")]
+    for route in found:
+        await ask(caller, route, headers={"X-Request-Id": "this-one", "User-Agent": "a program\tof ours"})
+    look = (
+        "SELECT resource, tenant_id, actor, address, agent, request_id FROM audit_log"
+        " WHERE action = 'operator.access' AND request_id = 'this-one'"
+    )
+    assert sorted(judged(database, look)) == sorted(
+        (
+            f"{route.method} {route.path()}",
+            "tenant-a" if "<tenant_id>" in route.rule else "",
+            "token:operator of None",
+            "<local>",
+            "a program?of ours",
+            "this-one",
+        )
+        for route in found
+    )
