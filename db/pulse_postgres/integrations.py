@@ -11,7 +11,7 @@ from pulse_core.errors import NotFound
 from pulse_core.outbox import StoredIntegration
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.delivery_record import TOPIC
+from pulse_postgres.delivery.record import TOPIC
 from pulse_postgres.integration_pages import LIVE, SHOWN, integration_of, integration_page, route_page
 from pulse_postgres.routes import COLUMNS, route_of
 from pulse_postgres.sqltime import us

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.counts import count_all
-from pulse_postgres.delivery_pages import DeliveryFilter, delivery_page, one_delivery
+from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import device_page, one_device
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_pages import integration_page, route_page
@@ -98,7 +98,7 @@ class Overview:
     ) -> Page:
         """Deliveries, the newest first, each with its ``attempts`` in order.
 
-        :param wanted: the fields of a :class:`~pulse_postgres.delivery_pages.DeliveryFilter`.
+        :param wanted: the fields of a :class:`~pulse_postgres.delivery.pages.DeliveryFilter`.
         """
         return await delivery_page(
             self._pool, DeliveryFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pulse_core.trial import a_test
-from pulse_postgres.delivery_pages import one_delivery
-from pulse_postgres.delivery_requests import DeliveryRequests
+from pulse_postgres.delivery.pages import one_delivery
+from pulse_postgres.delivery.requests import DeliveryRequests
 
 if TYPE_CHECKING:
     import uuid

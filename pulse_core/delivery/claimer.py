@@ -15,7 +15,9 @@ from pulse_core.delivery.metrics import DELIVERIES, HANDED_OVER
 from pulse_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from pulse_core.delivery.breakers import Breakers
     from pulse_core.delivery.desk import Desk
@@ -59,7 +61,8 @@ class Claimer:
         self._lease_s = lease_s
         self._per_endpoint = per_endpoint
         self._woken = asyncio.Event()
-        self._full = False
+        self._left_out = False
+        self._filled: set[uuid.UUID] = set()
         self._brought = 0
         self._unsure = False
         self._looked_around_s = 0.0
@@ -71,9 +74,12 @@ class Claimer:
         """Look now: deliveries were made, or became due."""
         self._woken.set()
 
-    def room(self) -> None:
-        """Look again if the last claim had to leave something: there is room now."""
-        if self._full:
+    def room(self, integrations: AbstractSet[uuid.UUID]) -> None:
+        """Look again if the last claim had to leave something of these: there is room now.
+
+        An endpoint that hangs is always full: the ends of others' attempts say nothing about it.
+        """
+        if self._left_out or not self._filled.isdisjoint(integrations):
             self._woken.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -131,7 +137,7 @@ class Claimer:
             self._breakers.restore(await self._store.breakers())
             self._restored = True
         await self._look_around()
-        self._full, self._brought = True, 0
+        self._left_out, self._brought = True, 0
         free = self._desk.free
         if free <= 0:
             return _POLL_S
@@ -148,20 +154,21 @@ class Claimer:
         DELIVERIES.labels("CANCELLED").inc(claim.cancelled)
         self._brought = len(claim.deliveries)
         not_tried = self._desk.accept(claim.deliveries, self._lease_s)
-        self._full = claim.more or self._filled(claim, rooms)
-        if claim.more or (self._full and not_tried):
+        self._left_out, self._filled = claim.more, self._filled_by(claim, rooms)
+        if claim.more or (self._filled and not_tried):
             return 0.0 if self._desk.free > 0 else _POLL_S
-        if self._full and self._brought >= _WORTH_IT:
+        if self._filled and self._brought >= _WORTH_IT:
             return _SOON_S
         return await self._until_due()
 
-    def _filled(self, claim: Claim, rooms: Sequence[ClaimRoom]) -> bool:
-        """Whether the claim took all that some endpoint had room for: more may be waiting for it."""
+    def _filled_by(self, claim: Claim, rooms: Sequence[ClaimRoom]) -> set[uuid.UUID]:
+        """Tell for which integrations the claim took all that there was room for: more may be waiting for them."""
         endpoint_of = {room.integration_id: room.endpoint for room in rooms}
         room_of = {room.endpoint: room.room for room in rooms}
-        ids = (each.integration.integration_id for each in claim.deliveries)
+        ids = [each.integration.integration_id for each in claim.deliveries]
         taken = Counter(endpoint_of.get(one, str(one)) for one in ids)
-        return any(taken[key] >= room_of.get(key, self._per_endpoint) for key in {*taken, *room_of})
+        full = {key for key in {*taken, *room_of} if taken[key] >= room_of.get(key, self._per_endpoint)}
+        return {one for one in {*ids, *endpoint_of} if endpoint_of.get(one, str(one)) in full}
 
     async def _until_due(self) -> float:
         now_us = self._clock.now_us()

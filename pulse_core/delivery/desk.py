@@ -19,6 +19,7 @@ from pulse_core.records import Cause
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pulse_core.delivery.breakers import Breaker, Breakers
     from pulse_core.delivery.channels import Channels, Line
@@ -47,7 +48,7 @@ class Job:
 class Desk:
     """Runs attempts; what came of each goes to ``done``.
 
-    :param changed: called whenever there is room for more.
+    :param changed: told of the integrations for which there is room for more.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Desk:
         schedule: Schedule,
         random: Callable[[], float],
         done: Callable[[Attempt], None],
-        changed: Callable[[], None],
+        changed: Callable[[AbstractSet[uuid.UUID]], None],
     ) -> None:
         self._channels = channels
         self._breakers = breakers
@@ -190,7 +191,7 @@ class Desk:
         IN_FLIGHT.dec()
         self._end(job)
         self._start(endpoint)
-        self._changed()
+        self._changed(endpoint.integrations)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("delivery.attempt_failed", delivery_id=str(job.claimed.delivery_id), exc_info=error)
             self.held.discard(job.claimed.delivery_id)

@@ -81,7 +81,7 @@ class DeliveryEngine:
             schedule=schedule,
             random=random,
             done=lambda attempt: self._recorder.add(attempt),  # noqa: PLW0108 - made below
-            changed=lambda: self._claimer.room(),  # noqa: PLW0108 - made below
+            changed=lambda integrations: self._claimer.room(integrations),  # noqa: PLW0108 - made below
         )
         self._recorder = Recorder(
             store,

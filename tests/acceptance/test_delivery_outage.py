@@ -12,7 +12,7 @@ import pytest
 
 from pulse_core.masking import split_secrets
 from pulse_core.secrets import SecretBox
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_server.embedded import running_url
 from pulse_webhook.config import WebhookConfig

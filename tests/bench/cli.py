@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alerting, crash, footprint, throughput
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, throughput
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ BENCHES: dict[str, BenchFunction] = {
     "idle": footprint.idle,
     "memory": footprint.memory,
     "crash": crash.crash,
+    "webhooks": channels.webhooks,
+    "traps": channels.traps,
+    "mails": channels.mails,
+    "publishes": channels.publishes,
+    "hanging": hanging.hanging,
+    "storm_out": alert_storm.storm_out,
+    "chaos": crash.chaos,
 }
 
 
@@ -86,5 +93,5 @@ def machine() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHES], help=", ".join(BENCHES))
-    parser.add_argument("--full", action="store_true", help="the issue's own durations: some 20 minutes in all")
+    parser.add_argument("--full", action="store_true", help="the issue's own durations: some 40 minutes in all")
     return parser

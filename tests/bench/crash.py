@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.figures import Bench, Figure, say
 from support.chaos import THRESHOLD_S, experiment
+from support.delivery_chaos import experiment as delivery_experiment
 from support.product import Product
 
 KILLS = ("pipeline", "postgres") * 5
@@ -32,5 +33,21 @@ def crash(bench: Bench) -> list[Figure]:
             "0 lost, 0 twice, the same alerts as without kills",
             verdict.holds and killed.alerts == calm.alerts,
             f"{calm.alerts.total()} alerts without kills",
+        )
+    ]
+
+
+def chaos(bench: Bench) -> list[Figure]:
+    """Transitions of alerts told over four channels, while two deliver processes are killed at random."""
+    alerts, kills = (5000, 40) if bench.full else (1500, 12)
+    say(f"chaos: {2 * alerts:,} transitions x 4 channels, {kills} kills")
+    verdict = delivery_experiment(bench.fresh_folder(), alerts=alerts, kills=kills, every_s=(1.0, 3.0))
+    return [
+        Figure(
+            f"{2 * alerts:,} transitions x 4 channels, deliver processes killed (-9) {kills} times",
+            f"{len(verdict.lost)} of {verdict.transitions:,} lost ({verdict.told_by_closed:,} told by their CLOSED); "
+            f"{verdict.repeated} came again, {len(verdict.unexplained)} of them without a lost attempt in the ledger",
+            "0 lost; again only where a process died between sending and recording",
+            verdict.holds,
         )
     ]

@@ -61,9 +61,9 @@ class Bench:
         return self.folder / str(self._runs)
 
     @contextmanager
-    def product(self, *fleets: Fleet) -> Iterator[tuple[Product, list[list[Device]]]]:
+    def product(self, *fleets: Fleet, **options: Any) -> Iterator[tuple[Product, list[list[Device]]]]:
         """The product, fresh and running, with these devices, its rate limit out of the way."""
-        product = Product(self.fresh_folder())
+        product = Product(self.fresh_folder(), **options)
         try:
             with product.arranged() as connection:
                 raise_limits(connection)
@@ -88,12 +88,14 @@ class Bench:
 
 
 class Meter:
-    """The CPU that the pipeline and PostgreSQL take while a block runs: what a busy machine does not change."""
+    """The CPU that a role and PostgreSQL take while a block runs: what a busy machine does not change."""
 
-    def __init__(self, product: Product) -> None:
-        self._pipeline = product.process("pipeline")
+    def __init__(self, product: Product, role: str = "pipeline", unit: str = "message") -> None:
+        self._role = role
+        self._unit = unit
+        self._process = product.process(role)
         self._postgres = product.process("postgres")
-        self.pipeline_s = self.postgres_s = 0.0
+        self.role_s = self.postgres_s = 0.0
 
     def __enter__(self) -> Self:
         self._before = self._read()
@@ -101,17 +103,17 @@ class Meter:
 
     def __exit__(self, *_: object) -> None:
         spent = {pid: seconds - self._before.get(pid, 0.0) for pid, seconds in self._read().items()}
-        self.pipeline_s = spent.pop(self._pipeline.pid)
+        self.role_s = spent.pop(self._process.pid)
         self.postgres_s = sum(spent.values())
 
-    def each(self, messages: int) -> str:
-        """CPU time of one message, for people."""
-        pipeline, postgres = (1e6 * spent / max(1, messages) for spent in (self.pipeline_s, self.postgres_s))
-        return f"CPU a message: pipeline {pipeline:.0f} µs, PostgreSQL {postgres:.0f} µs"
+    def each(self, count: int) -> str:
+        """CPU time of one of ``count``, for people."""
+        role, postgres = (1e6 * spent / max(1, count) for spent in (self.role_s, self.postgres_s))
+        return f"CPU a {self._unit}: {self._role} {role:.0f} µs, PostgreSQL {postgres:.0f} µs"
 
     def _read(self) -> dict[int, float]:
         found = {}
-        for process in (self._pipeline, self._postgres, *self._postgres.children()):
+        for process in (self._process, self._postgres, *self._postgres.children()):
             with suppress(psutil.NoSuchProcess):
                 found[process.pid] = cpu_s(process)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,11 @@ class Receiver:
 
 def subscribe(product: Product, tenant: str, port: int, events: list[str]) -> None:
     """Route a tenant's alerts to a receiver on this machine."""
-    config = {"url": f"http://127.0.0.1:{port}/hook", "secret": SECRET}
+    route(product, tenant, {"url": f"http://127.0.0.1:{port}/hook", "secret": SECRET}, events)
+
+
+def route(product: Product, tenant: str, config: dict[str, Any], events: list[str]) -> None:
+    """Route a tenant's alerts to a webhook."""
     made = product.admin("integrations", {"tenant_id": tenant, "type": "webhook", "name": "receiver", "config": config})
     product.admin(
         "integration-routes",

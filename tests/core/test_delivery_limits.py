@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,8 @@ from support.outbox import T0_US, MemoryOutbox, S, make, promise
 from support.waiting import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.memory import ManualClock
 
 NOON = 0.5
@@ -36,6 +38,37 @@ async def test_one_hanging_endpoint_takes_its_own_places_and_nobody_elses(
         assert RecordingChannel.most["slow"] == 4
         sending = [row for row in outbox.store.rows.values() if row.status == "SENDING"]
         assert len(sending) <= 4, "no more is claimed than can run"
+
+
+async def test_a_hanging_endpoint_is_not_looked_after_whenever_somebody_else_answers(
+    outbox: MemoryOutbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_turn(_channel: object, notification: Any) -> None:
+        await asyncio.sleep(0.02 * (1 + waits.index(notification.delivery_id)))
+
+    waits: list[str] = []
+    RecordingChannel.behaviours["in turn"] = in_turn
+    hanging = await outbox.integrate(config={"behaviour": "hang", "endpoint": "slow"})
+    await outbox.insert([make(hanging) for _ in range(20)])
+    several = [await outbox.integrate(config={"behaviour": "in turn", "endpoint": f"good {n}"}) for n in range(30)]
+    others = [make(integration) for integration in several]
+    waits += [str(delivery.delivery_id) for delivery in others]
+    claims, claim = [], outbox.store.claim
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        claims.append(1)
+        return await claim(*arguments, **options)
+
+    monkeypatch.setattr(outbox.store, "claim", counted)
+    engine = an_engine(outbox, clock, attempt_timeout_s=30, per_endpoint=4, workers=200, leave_within_s=0)
+    async with running(engine):
+        await until(lambda: RecordingChannel.most.get("slow") == 4, what="the hanging ones")
+        await outbox.insert(others)
+        await became(outbox, others[0], "DELIVERED")
+        before = len(claims)
+        for delivery in others:
+            await became(outbox, delivery, "DELIVERED")
+        assert len(claims) - before <= 3
 
 
 async def test_integrations_of_one_endpoint_share_its_places(outbox: MemoryOutbox, clock: ManualClock) -> None:
@@ -119,7 +152,7 @@ async def test_what_waited_too_long_for_its_endpoint_is_not_started(outbox: Memo
         schedule=CONTRACT,
         random=lambda: 0.5,
         done=lambda _: None,
-        changed=lambda: None,
+        changed=lambda _: None,
     )
     desk.accept(claim.deliveries, lease_s=16)
     await asyncio.sleep(0)

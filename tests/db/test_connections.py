@@ -10,8 +10,8 @@ from pulse_core.errors import NotFound
 from pulse_core.records import Route
 from pulse_core.trial import a_test
 from pulse_postgres.connections import TenantPool
-from pulse_postgres.delivery_pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
-from pulse_postgres.delivery_requests import DeliveryRequests
+from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
+from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import names_of

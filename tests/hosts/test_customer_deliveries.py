@@ -7,7 +7,7 @@ import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pulse_postgres import delivery_requests
+from pulse_postgres.delivery import requests
 from support.batches import integrate, judged
 from support.told import a_delivery, an_alert, an_attempt
 
@@ -174,7 +174,7 @@ async def test_more_than_the_most_is_not_replayed(
     hook = integrate(database)
     for _ in range(3):
         a_delivery(database, hook, "CANCELLED")
-    monkeypatch.setattr(delivery_requests, "REPLAYED_AT_MOST", 2)
+    monkeypatch.setattr(requests, "REPLAYED_AT_MOST", 2)
     body = {"status": "CANCELLED", "dry_run": False, "count": 3}
     assert (await customer.post("/deliveries/replay", body))[0] == 409
     for wrong in ({"status": "PENDING"}, {"status": None}, {"limit": 5}, {"dry_run": "no"}, {"count": -1}):

@@ -15,7 +15,7 @@ from pulse_core.delivery import Channels, DeliveryEngine
 from pulse_core.plugins import load_plugins
 from pulse_core.secrets import SecretBox
 from pulse_core.trial import a_test
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_server import trial
 from pulse_server.services import Lender

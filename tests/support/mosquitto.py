@@ -66,9 +66,7 @@ def mosquitto(
     folder: Path, *, port: int = 0, certificate: Path | None = None, settings: str = ""
 ) -> Iterator[Mosquitto]:
     """Run a broker. With ``certificate`` (a file that holds the key too) it speaks TLS; skip if there is none."""
-    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None or shutil.which("mosquitto_passwd") is None:
-        pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
+    program = _program()
     passwords, rights, log = folder / "passwords", folder / "rights", folder / "log"
     passwords.touch(mode=0o600)
     for user in (USER, READER):
@@ -92,6 +90,13 @@ def mosquitto(
         broker.stop()
 
 
+def _program() -> str:
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None or shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
+    return program
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,3 +107,22 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def open_broker(folder: Path, listeners: int = 1, settings: str = "") -> Iterator[list[int]]:
+    """Run a broker that lets anybody in, on so many ports, with room for whatever comes. Skip if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = [_free_port() for _ in range(listeners)]
+    configuration, log = folder / "mosquitto.conf", folder / "log"
+    listens = "".join(f"listener {port} 127.0.0.1\n" for port in ports)
+    configuration.write_text(f"{listens}user root\nallow_anonymous true\nset_tcp_nodelay true\n{settings}\n")
+    with log.open("wb") as output:
+        process = subprocess.Popen([_program(), "-c", str(configuration)], stdout=output, stderr=output)
+    try:
+        until_sync(lambda: process.poll() is not None or all(map(_listens, ports)), what="mosquitto")
+        assert process.poll() is None, log.read_text()
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(20)

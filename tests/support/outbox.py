@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pulse_core.outbox import StoredIntegration
 from pulse_core.records import AlertEvent, Delivery, Notification
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_postgres.pool import open_pool
 from pulse_postgres.sqltime import at, us
 from support.memory_deliveries import MemoryDeliveries
@@ -222,7 +222,7 @@ class PostgresOutbox:
     @classmethod
     async def open(cls, database: Database) -> PostgresOutbox:
         dsn = database.dsn("pulse_deliver")
-        pool = await open_pool(dsn, name="test deliver", max_size=4)
+        pool = await open_pool(dsn, name="test deliver", max_size=4, by_index=True)
         return cls(PostgresDeliveries(pool, dsn), pool, await open_pool(database.url, name="test", max_size=2))
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulse_core.clock import SystemClock
 from pulse_core.delivery import Channels, DeliveryEngine
-from pulse_postgres.deliveries import PostgresDeliveries
+from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_server.device_http import DeviceRouter
 from pulse_server.roles.base import Host, Role
 from pulse_server.services import Lender
@@ -38,7 +38,7 @@ class DeliverRole(Role):
         self._server = HttpServer(router, bind(self.host.config.metrics_deliver, "metrics_deliver"))
         await self._server.start()
         await self.database_ready()
-        pool = await self.pool(self.login)
+        pool = await self.pool(self.login, by_index=True)
         self._running = asyncio.create_task(self._engine(pool).run(self._stopping), name="delivery")
         self.watch(self._running, "delivery engine")
         self.health.add("database", self.answers(pool))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from pulse_postgres.delivery_pages import deliveries_of_alert
+from pulse_postgres.delivery.pages import deliveries_of_alert
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_pages import names_of
 from pulse_server.inputs import AlertPage

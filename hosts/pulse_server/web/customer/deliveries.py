@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from pulse_postgres.delivery_pages import DeliveryFilter, delivery_page, one_delivery
+from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_server.inputs import DeliveryPage, Page
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own

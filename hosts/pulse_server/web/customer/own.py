@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulse_core.routing import route
 from pulse_postgres.alert_requests import AlertRequests
-from pulse_postgres.delivery_requests import DeliveryRequests
+from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.integrations import Integrations
 from pulse_server.web.principal import principal
 from pulse_server.web.services import services

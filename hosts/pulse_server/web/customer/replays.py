@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from pulse_postgres.delivery_pages import DeliveryFilter, one_delivery
+from pulse_postgres.delivery.pages import DeliveryFilter, one_delivery
 from pulse_server.inputs import ReplayBody
 from pulse_server.web.bodies import Problem, body_as
 from pulse_server.web.customer.own import own

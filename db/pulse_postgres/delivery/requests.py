@@ -11,7 +11,7 @@ import msgspec
 from pulse_core.errors import Conflict, NotFound, TooMany
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.delivery_record import cancel, let_next_go
+from pulse_postgres.delivery.record import cancel, let_next_go
 from pulse_postgres.paging import Where
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pulse_core.records import Notification
     from pulse_postgres.connections import Connections
-    from pulse_postgres.delivery_pages import DeliveryFilter
+    from pulse_postgres.delivery.pages import DeliveryFilter
 
 REPLAYED_AT_MOST = 10_000
 """By one request."""

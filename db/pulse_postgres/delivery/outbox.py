@@ -6,10 +6,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from pulse_core.records import DeliveryStatus
-from pulse_postgres.delivery_breakers import read_breakers, write_breakers
-from pulse_postgres.delivery_claim import RETURNING, WAITING, claim, claimed_of
-from pulse_postgres.delivery_fallback import hand_over, stand_in
-from pulse_postgres.delivery_record import TOPIC, record
+from pulse_postgres.delivery.breakers import read_breakers, write_breakers
+from pulse_postgres.delivery.claim import RETURNING, WAITING, claim, claimed_of
+from pulse_postgres.delivery.fallback import hand_over, stand_in
+from pulse_postgres.delivery.record import TOPIC, record
 from pulse_postgres.pool import CONNECT_TIMEOUT_S, listen, unavailable
 from pulse_postgres.sqltime import at, us
 

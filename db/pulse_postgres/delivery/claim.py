@@ -8,9 +8,9 @@ import msgspec
 
 from pulse_core.outbox import Claim, ClaimedDelivery, StoredIntegration
 from pulse_core.schedule import Schedule
-from pulse_postgres.delivery_fallback import follow
-from pulse_postgres.delivery_order import Turns, Unfinished, turns
-from pulse_postgres.delivery_record import cancel
+from pulse_postgres.delivery.fallback import follow
+from pulse_postgres.delivery.order import Turns, Unfinished, turns
+from pulse_postgres.delivery.record import cancel
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
@@ -25,20 +25,31 @@ if TYPE_CHECKING:
 WAITING = "status IN ('PENDING', 'RETRYING')"
 _UNFINISHED = "status IN ('PENDING', 'SENDING', 'RETRYING')"
 
-# lines: who has something waiting, by hopping through the index from one integration to the next (a loose index scan),
-# so that the cost is one look-up an integration, however much is due. due: the head of each line, no longer than its
+_FEW = 300
+"""So many may be due before a claim goes from integration to integration instead of from one delivery to the next."""
+
+# few: whose deliveries are due, the oldest first. If that was all of them, they are the lines: what is merely waiting
+# (thousands of dead endpoints, tried twice a day) costs nothing. hops: otherwise, who has something waiting, by hopping
+# through the index from one integration to the next (a loose index scan), so that the cost is one look-up an
+# integration, however much is due. due: the head of each line, no longer than its
 # room. A tenant's turns count on from what it has under way, so a crowd of one tenant cannot starve another. OFFSET 0
 # keeps the look-up by primary key: with the condition on the status inside, a planner without fresh statistics walks
 # a whole line for each row.
 _PICK = f"""
-    WITH RECURSIVE lines AS (
-        (SELECT tenant_id, integration_id FROM deliveries WHERE {WAITING}
+    WITH RECURSIVE few AS MATERIALIZED (
+        SELECT tenant_id, integration_id FROM deliveries WHERE {WAITING} AND due_at <= {at("$1::bigint")}
+        ORDER BY due_at LIMIT {_FEW} + 1
+    ), hops AS (
+        (SELECT tenant_id, integration_id FROM deliveries
+         WHERE {WAITING} AND (SELECT count(*) FROM few) > {_FEW}
          ORDER BY tenant_id, integration_id LIMIT 1)
         UNION ALL
-        SELECT n.tenant_id, n.integration_id FROM lines l CROSS JOIN LATERAL (
+        SELECT n.tenant_id, n.integration_id FROM hops l CROSS JOIN LATERAL (
             SELECT tenant_id, integration_id FROM deliveries
             WHERE {WAITING} AND (tenant_id, integration_id) > (l.tenant_id, l.integration_id)
             ORDER BY tenant_id, integration_id LIMIT 1) n
+    ), lines AS (
+        SELECT * FROM hops UNION SELECT * FROM few WHERE (SELECT count(*) FROM few) <= {_FEW}
     ), rooms AS (
         SELECT * FROM unnest($4::uuid[], $5::text[], $6::integer[]) AS r (integration_id, endpoint, room)
     ), running AS (
@@ -72,21 +83,22 @@ _PICK = f"""
     ORDER BY r.turn, r.due_at
 """
 
+# By alert alone: with the integration inside, a planner without fresh statistics walks all that it ever had to send.
 _OF_SUBJECTS = f"""
     SELECT s.tenant_id, s.delivery_id, s.alert_id, s.integration_id, s.event, s.cause, s.status, s.attempts,
            {us("COALESCE(s.lease_until, s.due_at)")} AS again_us
     FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::uuid[], $3::uuid[]) AS k (t, a, i)) k
     CROSS JOIN LATERAL (
-        SELECT * FROM deliveries
-        WHERE tenant_id = k.t AND alert_id = k.a AND integration_id = k.i AND {_UNFINISHED} LIMIT 100) s
-    WHERE NOT s.delivery_id = ANY($4::uuid[])
+        SELECT * FROM deliveries WHERE tenant_id = k.t AND alert_id = k.a OFFSET 0) s
+    WHERE s.integration_id = k.i AND s.{_UNFINISHED} AND NOT s.delivery_id = ANY($4::uuid[])
 """
 
 _HOLD = f"""
     SELECT tenant_id, delivery_id, alert_id, integration_id, event, cause, status, attempts,
            {us("COALESCE(lease_until, due_at)")} AS again_us
     FROM deliveries
-    WHERE (tenant_id, delivery_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[])) AND {_UNFINISHED}
+    WHERE (tenant_id, delivery_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))
+      AND status NOT IN ('DELIVERED', 'DEAD', 'CANCELLED')
     FOR UPDATE SKIP LOCKED
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulse_core.records import DeliveryStatus
-from pulse_postgres.delivery_order import RANK
+from pulse_postgres.delivery.order import RANK
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 TOPIC = "pulse_deliveries"
 
-# A late result (another worker took the lease over meanwhile) changes the delivery only for the better.
+# A late result (another worker took the lease over meanwhile) changes the delivery only for the better. CASE keeps the
+# look-up by primary key: of conditions on the status beside it, the planner may make a walk over all that waits.
 _FINISH = f"""
     UPDATE deliveries d SET status = r.status, due_at = COALESCE({at("r.due")}, d.due_at), leased_by = NULL,
         lease_until = NULL, last_error = NULLIF(r.detail, ''),
@@ -26,8 +27,8 @@ _FINISH = f"""
     FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::bigint[])
         AS r (t, d, attempt, status, detail, due)
     WHERE d.tenant_id = r.t AND d.delivery_id = r.d
-      AND ((d.status = 'SENDING' AND d.leased_by = $7 AND d.attempts = r.attempt)
-           OR (r.status = 'DELIVERED' AND d.status = 'RETRYING'))
+      AND CASE d.status WHEN 'SENDING' THEN d.leased_by = $7 AND d.attempts = r.attempt
+                        WHEN 'RETRYING' THEN r.status = 'DELIVERED' ELSE false END
     RETURNING d.tenant_id, d.delivery_id, d.alert_id, d.integration_id, d.event, d.status, d.cause
 """
 
@@ -43,16 +44,16 @@ _NOTE = f"""
     ON CONFLICT DO NOTHING
 """
 
-# Told in the order of the subjects, so that two workers cannot block each other. OFFSET 0: see delivery_claim.
+# Told in the order of the subjects, so that two workers cannot block each other. OFFSET 0: see claim.
 _NEXT_OF_SUBJECTS = f"""
     UPDATE deliveries d SET due_at = LEAST(d.due_at, {at("$5::bigint")})
     FROM (SELECT s.tenant_id, s.delivery_id
           FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::integer[]) AS k (t, a, i, rank)
           CROSS JOIN LATERAL (
-              SELECT tenant_id, delivery_id, event, status FROM deliveries
-              WHERE tenant_id = k.t AND alert_id = k.a AND integration_id = k.i
+              SELECT tenant_id, delivery_id, integration_id, event, status FROM deliveries
+              WHERE tenant_id = k.t AND alert_id = k.a
               OFFSET 0) s
-          WHERE s.status = 'PENDING' AND array_position($6::text[], s.event) > k.rank) s
+          WHERE s.integration_id = k.i AND s.status = 'PENDING' AND array_position($6::text[], s.event) > k.rank) s
     WHERE d.tenant_id = s.tenant_id AND d.delivery_id = s.delivery_id
     RETURNING 1
 """
