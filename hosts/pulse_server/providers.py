@@ -61,7 +61,7 @@ class Providers:
     """All of them, in the order of ``plugins.enabled``."""
 
     def __init__(self, providers: Sequence[AuthProvider]) -> None:
-        self._providers = providers
+        self.all = tuple(providers)
         self._by_issuer: dict[str, AuthProvider] = {}
 
     @classmethod
@@ -82,7 +82,7 @@ class Providers:
 
     async def open(self) -> None:
         """Open each. Raises ConfigError."""
-        for provider in self._providers:
+        for provider in self.all:
             await provider.open()
             other = self._by_issuer.setdefault(provider.issuer, provider)
             if other is not provider:
@@ -90,7 +90,7 @@ class Providers:
 
     async def close(self) -> None:
         """Close them all, whatever one of them raises."""
-        for provider in self._providers:
+        for provider in self.all:
             try:
                 await provider.close()
             except Exception as error:
@@ -112,7 +112,7 @@ class Providers:
 
     async def log_in(self, username: str, password: str) -> Tokens | None:
         """Tokens for a name and password, of the first provider that knows them."""
-        for provider in self._providers:
+        for provider in self.all:
             login: Login | None = await provider.verify_password(username, password)
             if login is not None:
                 return await provider.issue(login)
@@ -120,19 +120,19 @@ class Providers:
 
     async def refresh(self, refresh_token: str) -> Tokens | None:
         """The next pair for a refresh token."""
-        for provider in self._providers:
+        for provider in self.all:
             if tokens := await provider.refresh(refresh_token):
                 return tokens
         return None
 
     async def log_out(self, refresh_token: str) -> None:
         """End the session of a refresh token, whoever began it."""
-        for provider in self._providers:
+        for provider in self.all:
             await provider.log_out(refresh_token)
 
     async def published_keys(self) -> list[Mapping[str, Any]]:
         """The public keys of all that issue tokens."""
-        return [key for provider in self._providers for key in await provider.published_keys()]
+        return [key for provider in self.all for key in await provider.published_keys()]
 
 
 def claimed_issuer(token: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
-from pulse_core.api import Conflict, SecretUnreadable, StoredKey
+from pulse_core.api import Conflict, SecretUnreadable, StoredKey, TemporaryFailure
 
 if TYPE_CHECKING:
     from pulse_core.api import AuthServices, SecretBox, SigningKeys
@@ -42,7 +42,7 @@ class KeyRing:
         self._looked_at: float | None = None
         self._signers: list[_Signer] = []
         self._public: dict[str, Ed25519PublicKey] = {}
-        self._opened: dict[bytes, Ed25519PrivateKey] = {}
+        self._opened: dict[str, Ed25519PrivateKey] = {}
 
     async def open(self) -> None:
         """Have a key that signs now, of our own if there is none that we can read."""
@@ -57,7 +57,7 @@ class KeyRing:
         await self.refresh()
         signer = self._signing()
         if signer is None:
-            raise SecretUnreadable("no signing key can be read with the secret keys that we have: `pulse keys rotate`")
+            raise TemporaryFailure("no signing key can be read with the secret keys that we have: `pulse keys rotate`")
         return signer.kid, signer.private
 
     async def public(self, kid: str) -> Ed25519PublicKey | None:
@@ -85,9 +85,7 @@ class KeyRing:
         self._signers = [
             _Signer(key.kid, private, began + key.signs_in_s) for key in stored if (private := self._private(key))
         ]
-        self._opened = {
-            sealed: self._opened[sealed] for sealed in (key.private_key for key in stored) if sealed in self._opened
-        }
+        self._opened = {kid: key for kid, key in self._opened.items() if kid in self._public}
         self._looked_at = began
 
     def _signing(self) -> _Signer | None:
@@ -96,17 +94,20 @@ class KeyRing:
         return next((each for each in self._signers if each.since_s <= now), None)
 
     def _private(self, key: StoredKey) -> Ed25519PrivateKey | None:
-        """None for one that was encrypted with a key we do not have: it verifies all the same."""
+        """None for one that was encrypted with a key we do not have: it verifies all the same.
+
+        One that was opened before stays so, however it is encrypted by now.
+        """
         if key.retired_s is not None:
             return None
-        if key.private_key not in self._opened:
+        if key.kid not in self._opened:
             try:
                 seed = base64.b64decode(self._box.open(key.private_key)["seed"])
             except SecretUnreadable:
                 self._log.warning("signing_key.unreadable", kid=key.kid)
                 return None
-            self._opened[key.private_key] = Ed25519PrivateKey.from_private_bytes(seed)
-        return self._opened[key.private_key]
+            self._opened[key.kid] = Ed25519PrivateKey.from_private_bytes(seed)
+        return self._opened[key.kid]
 
 
 def new_key(box: SecretBox, *, signs_in_s: float) -> StoredKey:

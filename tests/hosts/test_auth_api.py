@@ -263,6 +263,20 @@ async def test_access_ends_within_5_seconds_though_the_token_is_good(
     assert await door.status(token) == 401
 
 
+async def test_a_password_that_is_changed_during_the_login_opens_no_session(
+    door: Door, admin: Admin, database: Database
+) -> None:
+    services: Services = admin.client.app.extensions["services"]
+    (provider,) = services.providers.all
+    for statement in ("UPDATE users SET password_hash = 'new'", "UPDATE users SET disabled_at = now()"):
+        login = await provider.verify_password("ada", PASSWORD)
+        assert login is not None
+        change(database, statement)
+        assert await provider.issue(login) is None
+        change(database, f"UPDATE users SET disabled_at = NULL, password_hash = '{hashed()}'")
+    assert judged(database, "SELECT FROM sessions") == []
+
+
 async def test_logging_out_ends_the_session_and_tells_nobody(door: Door, database: Database) -> None:
     tokens = await door.tokens()
     other = await door.tokens()

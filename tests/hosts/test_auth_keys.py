@@ -187,6 +187,15 @@ async def test_keys_are_encrypted_anew_with_the_secret_key(
     assert "pulse keys rotate" in str(unreadable)
 
 
+async def test_a_process_that_knows_only_the_old_secret_key_goes_on_signing(
+    hosts: list[AccountsProvider], pool: asyncpg.Pool[Any], database: Database
+) -> None:
+    kid = jwt.get_unverified_header(await issued(hosts[0]))["kid"]
+    assert (await reseal(ResealingKeys(pool), SecretBox("n" * 40, database.secret_key))).resealed == 1
+    hosts[0].keys._looked_at = None
+    assert jwt.get_unverified_header(await issued(hosts[0]))["kid"] == kid
+
+
 async def test_a_process_that_cannot_read_the_key_makes_another_and_knows_the_old(
     hosts: list[AccountsProvider], database: Database, tmp_path: Path
 ) -> None:
