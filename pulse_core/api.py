@@ -7,7 +7,7 @@ retries, time-outs, order, metrics and the outbound guard, so that a plugin hold
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pulse_core.errors import (
+    ConfigError,
     Conflict,
     EndpointGone,
     NotFound,
@@ -23,10 +24,27 @@ from pulse_core.errors import (
     PermanentFailure,
     PulseError,
     Rejected,
+    SecretUnreadable,
     StoreUnavailable,
     TemporaryFailure,
+    TooMany,
+)
+from pulse_core.identity import (
+    AUDIENCE,
+    Account,
+    AuthProvider,
+    AuthServices,
+    Login,
+    Session,
+    Sessions,
+    SigningKeys,
+    StoredKey,
+    Tokens,
+    UserDirectory,
 )
 from pulse_core.masking import fingerprint
+from pulse_core.plugin_base import Contribution, PluginConfig
+from pulse_core.principal import Principal, Role
 from pulse_core.records import (
     COMMITTED,
     RETRY_LATER,
@@ -44,6 +62,7 @@ from pulse_core.records import (
     Severity,
     Verdict,
 )
+from pulse_core.secrets import SecretBox
 from pulse_core.trust import check_tls_trust
 from pulse_core.urls import SecretUrl, WebUrl, origin
 
@@ -53,11 +72,17 @@ if TYPE_CHECKING:
     from pulse_core.outbound import HttpClient, Outbound
 
 __all__ = [
+    "AUDIENCE",
     "COMMITTED",
     "RETRY_LATER",
+    "Account",
     "AsgiApp",
+    "AuthProvider",
+    "AuthServices",
     "Channel",
+    "ConfigError",
     "Conflict",
+    "Contribution",
     "Credentials",
     "Device",
     "DeviceKey",
@@ -71,6 +96,7 @@ __all__ = [
     "IntegrationConfig",
     "Judgement",
     "Listening",
+    "Login",
     "MsgType",
     "NotFound",
     "Notification",
@@ -78,20 +104,31 @@ __all__ = [
     "Outcome",
     "PermanentFailure",
     "PluginConfig",
+    "Principal",
     "PulseError",
     "RawMessage",
     "Reading",
     "ReadingKey",
     "Reason",
     "Rejected",
+    "Role",
+    "SecretBox",
     "SecretStr",
+    "SecretUnreadable",
     "SecretUrl",
     "Services",
+    "Session",
+    "Sessions",
     "Severity",
+    "SigningKeys",
     "StoreUnavailable",
+    "StoredKey",
     "StoredReading",
     "TelemetryStore",
     "TemporaryFailure",
+    "Tokens",
+    "TooMany",
+    "UserDirectory",
     "Verdict",
     "WebUrl",
     "check_tls_trust",
@@ -113,12 +150,6 @@ AsgiApp = Callable[
     Awaitable[None],
 ]
 """An ASGI 3 application: ``await app(scope, receive, send)``."""
-
-
-class PluginConfig(BaseModel):
-    """Base of what an operator writes under ``[plugins.<name>]``. Unknown keys are errors; docstrings are the help."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class IntegrationConfig(BaseModel):
@@ -151,25 +182,6 @@ class Services(Protocol):
     @property
     def log(self) -> Any:
         """A structlog logger that names the plugin in every line."""
-
-
-class Contribution(ABC):
-    """What every class that a plugin registers has: a name, and the operator's configuration for it."""
-
-    name: ClassVar[str]
-    """Unique among the contributions of its kind; ``[a-z][a-z0-9_]*``."""
-    summary: ClassVar[str] = ""
-    """One line for people."""
-    config_type: ClassVar[type[PluginConfig]] = PluginConfig
-    """What ``[plugins.<name>]`` may hold for this class."""
-
-    @classmethod
-    async def check(cls, config: PluginConfig) -> None:  # noqa: ARG003 - for those that override
-        """Self-check at start, with the operator's ``config`` of ``config_type``; 10 s at most.
-
-        Raise to say what is wrong: the plugin is then shown as *failed self-check*, and the others don't notice.
-        """
-        return
 
 
 IntegrationT = TypeVar("IntegrationT", bound=IntegrationConfig)

@@ -20,8 +20,9 @@ from pydantic_settings import (
 )
 
 from pulse_core.errors import ConfigError
+from pulse_core.urls import WebUrl
 
-DEFAULT_PLUGINS = ("http", "mqtt", "heartbeat", "webhook", "postgres")
+DEFAULT_PLUGINS = ("http", "mqtt", "heartbeat", "webhook", "postgres", "accounts")
 DEV_ADMIN_KEY = "dev-admin-key"
 
 
@@ -122,6 +123,9 @@ class Config(BaseSettings):
     """While ``secret_key`` is replaced: the keys before it, with which stored secrets may still be encrypted."""
     admin_key: SecretStr | None = None
     """What X-Admin-Key must be. None: the provisioning API is closed (dev: ``dev-admin-key``)."""
+    public_url: WebUrl | None = None
+    """Where people and programs reach the web process, as ``https://pulse.example.com``: the issuer of our tokens, so
+    the same on every host. None: the address of ``[web]``."""
     telemetry_store: str = "postgres"
     """Which registered telemetry store is the active one."""
     web: Listen = Listen(port=8080)
@@ -160,6 +164,11 @@ class Config(BaseSettings):
     def allows_plain_http(self) -> bool:
         """Whether channels may call ``http:`` URLs, and customers write them down."""
         return self.mode == "dev"
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` of the tokens that we issue: ``public_url``, without a slash at its end."""
+        return (self.public_url or f"http://{self.web.host}:{self.web.port}").rstrip("/")
 
     @property
     def effective_admin_key(self) -> str | None:

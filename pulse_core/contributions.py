@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from pulse_core.api import (
+    AuthProvider,
     Channel,
     Contribution,
     Evaluator,
@@ -41,6 +42,7 @@ KINDS = (
     Kind("evaluator", "pulse_register_evaluators", Evaluator),
     Kind("channel", "pulse_register_channels", Channel),
     Kind("telemetry store", "pulse_register_telemetry_stores", TelemetryStore),
+    Kind("auth provider", "pulse_register_auth_providers", AuthProvider),
 )
 
 

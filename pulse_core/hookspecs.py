@@ -20,7 +20,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pulse_core.api import Channel, Evaluator, Ingester, TelemetryStore
+    from pulse_core.api import AuthProvider, Channel, Evaluator, Ingester, TelemetryStore
 
 hookspec = pluggy.HookspecMarker("pulse")
 
@@ -64,5 +64,17 @@ def pulse_register_telemetry_stores() -> Iterable[type[TelemetryStore]]:
     Called once in every process; the pipeline writes through it, the web process reads. A store that is not
     transactional is written before the batch commits, so its writes must be idempotent. Bundled example:
     ``pulse_postgres.plugin``.
+    """
+    return ()
+
+
+@hookspec
+def pulse_register_auth_providers() -> Iterable[type[AuthProvider]]:
+    """Ways to prove who one is: each class answers for the tokens of one issuer, and perhaps for passwords.
+
+    Called once in every process; the web process builds one object of each class. A request's bearer token goes to
+    the one provider whose ``issuer`` it names; whatever that refuses is answered like every other bad token. A name
+    and password are shown to the providers in the order of ``plugins.enabled``, until one knows them. Bundled example:
+    ``pulse_accounts``, users in our own database.
     """
     return ()

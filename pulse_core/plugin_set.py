@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pluggy
 
-    from pulse_core.api import Channel, Contribution, Evaluator, Ingester, PluginConfig, TelemetryStore
+    from pulse_core.api import AuthProvider, Channel, Contribution, Evaluator, Ingester, PluginConfig, TelemetryStore
     from pulse_core.contributions import Kind
 
 
@@ -82,6 +82,11 @@ class Plugins:
     def telemetry_stores(self) -> tuple[type[TelemetryStore], ...]:
         """Every registered store, the active one and the others."""
         return self._of("pulse_register_telemetry_stores")
+
+    @property
+    def auth_providers(self) -> tuple[type[AuthProvider], ...]:
+        """Ways to prove who one is."""
+        return self._of("pulse_register_auth_providers")
 
     def config_of(self, contribution: type[Contribution]) -> PluginConfig:
         """Give the operator's configuration for a class, as its ``config_type``. KeyError: not ours."""

@@ -24,9 +24,11 @@ class Role(StrEnum):
 class Principal(Struct, frozen=True):
     """Somebody who proved who they are.
 
-    ``subject`` names them in the audit log (``token:nightly report``). ``tenant_id`` is None for operators.
+    ``subject`` names them in the audit log (``token:nightly report``, ``user:customer1``). ``tenant_id`` is None for
+    operators; ``email`` is empty for API tokens.
     """
 
     subject: str
     role: Role
     tenant_id: str | None = None
+    email: str = ""

@@ -48,6 +48,11 @@ _USED = """
 """
 
 
+def looks_like_token(text: str) -> bool:
+    """Whether this has the form of an API token."""
+    return _LOOKS_LIKE.fullmatch(text) is not None
+
+
 class Minted(Struct, frozen=True):
     """A new token, shown this once."""
 
@@ -110,7 +115,7 @@ class TokenCheck:
 
     async def principal(self, token: str) -> Principal | None:
         """Whose token this is; None for one that is unknown, expired, revoked, or of a suspended tenant."""
-        if not _LOOKS_LIKE.fullmatch(token):
+        if not looks_like_token(token):
             return None
         with asking():
             row = await self._pool.fetchrow(_FIND, hash_token(token))

@@ -1,4 +1,4 @@
-"""The stored secrets of every integration, to be encrypted anew with another key."""
+"""Everything that is stored encrypted, to be encrypted anew with another key: integrations' secrets, signing keys."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ _REPLACE = """
 """
 
 
+_KEYS = "SELECT kid, private_key FROM signing_keys ORDER BY kid"
+_REPLACE_KEYS = """
+    UPDATE signing_keys k SET private_key = n.sealed
+    FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS n (kid, was, sealed)
+    WHERE k.kid = n.kid AND k.private_key = n.was
+"""
+
+
 class Sealed(Struct, frozen=True):
     """The encrypted secrets of one integration."""
 
@@ -41,9 +49,47 @@ class Sealed(Struct, frozen=True):
     integration_id: uuid.UUID
     secrets: bytes
 
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.integration_id}"
+
+
+class SealedKey(Struct, frozen=True):
+    """The encrypted private part of one signing key."""
+
+    kid: str
+    secrets: bytes
+
+    def __str__(self) -> str:
+        return f"signing key {self.kid}: `pulse keys rotate` makes another"
+
+
+class ResealingKeys:
+    """Signing keys. ``pool`` logs in as pulse_admin."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def pages(self) -> AsyncIterator[list[SealedKey]]:
+        """All of them, at once: there are few."""
+        with asking():
+            rows = await self._pool.fetch(_KEYS)
+        yield [SealedKey(*row) for row in rows]
+
+    async def replace(self, changes: Sequence[tuple[SealedKey, bytes]]) -> int:
+        """Store what was encrypted anew, where it is still what was read; return where it was."""
+        old = [before for before, _ in changes]
+        with asking():
+            done = await self._pool.execute(
+                _REPLACE_KEYS,
+                [each.kid for each in old],
+                [each.secrets for each in old],
+                [after for _, after in changes],
+            )
+        return int(done.removeprefix("UPDATE "))
+
 
 class Resealing:
-    """``pool`` logs in as pulse_admin. Each call is a transaction of its own, of at most one page."""
+    """Integrations. ``pool`` logs in as pulse_admin. Each call is a transaction of its own, of at most one page."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool

@@ -43,10 +43,11 @@ _REMOVE_DAY = """
     )
     SELECT count(*) FROM gone
 """
-# The rest refers to the tenant, its devices or its integrations, and goes with them.
+# The rest refers to the tenant, its devices, integrations or users, and goes with them.
 _REMOVE = (
     "DELETE FROM tenants WHERE tenant_id = $1",
     "DELETE FROM api_tokens WHERE tenant_id = $1",
+    "DELETE FROM users WHERE tenant_id = $1",
     "DELETE FROM quarantine WHERE tenant_id = $1",
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
 )

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -26,6 +27,8 @@ SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
 LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
 _DAY_S = 24 * 3600
 
+USERNAME = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"
+Username = Annotated[str, StringConstraints(pattern=USERNAME)]
 TenantId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 SiteId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 DeviceId = Annotated[str, StringConstraints(pattern=LONG_ID)]
@@ -51,6 +54,12 @@ def in_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(in_utc)]
 SeverityNumber = Annotated[int, BeforeValidator(severity_number), Field(ge=1, le=5)]
+
+
+def demand_tenant(role: Role, tenant_id: str | None) -> None:
+    """A customer's role and a tenant come together. Raises ValueError."""
+    if role.of_a_tenant != (tenant_id is not None):
+        raise ValueError("a customer's role needs a tenant, an operator's has none")
 
 
 class _Body(BaseModel):
@@ -104,8 +113,35 @@ class TokenBody(_Body):
 
     @model_validator(mode="after")
     def _of_a_tenant(self) -> Self:
-        if self.role.of_a_tenant != (self.tenant_id is not None):
-            raise ValueError("a customer's role needs a tenant, an operator's has none")
+        demand_tenant(self.role, self.tenant_id)
+        return self
+
+
+class LoginBody(_Body):
+    """A name and its password."""
+
+    username: str = Field(min_length=1, max_length=64)
+    password: SecretStr = Field(min_length=1, max_length=1024)
+
+
+class RefreshBody(_Body):
+    """What continues, or ends, a session."""
+
+    refresh_token: SecretStr = Field(min_length=1, max_length=200)
+
+
+class UserBody(_Body):
+    """A new user."""
+
+    username: Username
+    role: Role
+    tenant_id: TenantId | None = None
+    """Whose: for customers' roles alone."""
+    email: Annotated[str, StringConstraints(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+
+    @model_validator(mode="after")
+    def _of_a_tenant(self) -> Self:
+        demand_tenant(self.role, self.tenant_id)
         return self
 
 

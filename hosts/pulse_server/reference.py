@@ -12,7 +12,7 @@ from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from pulse_core import hookspecs
-from pulse_core.api import Contribution, Intake, Services
+from pulse_core.api import AuthServices, Contribution, Intake, Services
 from pulse_core.config import Config
 from pulse_core.contributions import KINDS
 from pulse_core.plugins import channel_schema, load_plugins
@@ -65,7 +65,7 @@ def hooks_page() -> str:
         lines += [f"### {kind.base.__name__}", markdown(inspect.getdoc(kind.base) or "")]
         lines += list(_members(kind.base))
     lines += ["## What they have in common"]
-    for common in (Contribution, Services, Intake):
+    for common in (Contribution, Services, Intake, AuthServices):
         lines += [f"### {common.__name__}", markdown(inspect.getdoc(common) or ""), *_members(common)]
     return "\n\n".join(lines) + "\n"
 

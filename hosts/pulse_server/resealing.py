@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from pulse_core.errors import SecretUnreadable
-from pulse_postgres.resealing import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pulse_core.secrets import SecretBox
-    from pulse_postgres.resealing import Resealing
 
 
-class Resealed(Struct, frozen=True):
+class Secret(Protocol):
+    """Something that is stored encrypted; its text names it for people."""
+
+    @property
+    def secrets(self) -> bytes:
+        """What is stored."""
+
+
+SecretT = TypeVar("SecretT", bound=Secret)
+
+
+class Store(Protocol[SecretT]):
+    """Where they are."""
+
+    def pages(self) -> AsyncIterator[list[SecretT]]:
+        """All of them, page by page."""
+
+    async def replace(self, changes: Sequence[tuple[SecretT, bytes]]) -> int:
+        """Store what was encrypted anew, where it is still what was read; return where it was."""
+
+
+class Resealed(Struct, Generic[SecretT], frozen=True):
     """What one pass did. ``missed``: changed by others in between. ``unreadable``: sealed with none of our keys."""
 
     resealed: int
     current: int
     missed: int
-    unreadable: tuple[Sealed, ...]
+    unreadable: tuple[SecretT, ...]
 
 
-async def reseal(store: Resealing, box: SecretBox, tell: Callable[[int], None] = lambda _: None) -> Resealed:
-    """Go through all integrations until none was changed in between. Safe to end at any point, and to run again.
+async def reseal(
+    store: Store[SecretT], box: SecretBox, tell: Callable[[int], None] = lambda _: None
+) -> Resealed[SecretT]:
+    """Go through all of a store until none was changed in between. Safe to end at any point, and to run again.
 
     :param tell: called with how many more were looked at.
     """
@@ -38,11 +59,11 @@ async def reseal(store: Resealing, box: SecretBox, tell: Callable[[int], None] =
         total += done.resealed
 
 
-async def _one_pass(store: Resealing, box: SecretBox, tell: Callable[[int], None]) -> Resealed:
+async def _one_pass(store: Store[SecretT], box: SecretBox, tell: Callable[[int], None]) -> Resealed[SecretT]:
     resealed = current = missed = 0
-    unreadable: list[Sealed] = []
+    unreadable: list[SecretT] = []
     async for page in store.pages():
-        changes: list[tuple[Sealed, bytes]] = []
+        changes: list[tuple[SecretT, bytes]] = []
         for each in page:
             if box.is_current(each.secrets):
                 current += 1

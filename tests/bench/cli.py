@@ -93,5 +93,5 @@ def machine() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHES], help=", ".join(BENCHES))
-    parser.add_argument("--full", action="store_true", help="the issue's own durations: some 20 minutes in all")
+    parser.add_argument("--full", action="store_true", help="the issue's own durations: some 40 minutes in all")
     return parser

@@ -38,8 +38,12 @@ EXPECTED: dict[str, dict[str, str]] = {
     "readings_accepted": {"operator": R, "pipeline": RIU},
     "readings_expired": {"operator": R, "admin": RIU},
     "api_tokens": {"web": "(r)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
+    "users": {"operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},
+    "sessions": {"operator": R, "admin": "r(u)", "auth": "rid(u)"},
+    "refresh_tokens": {"operator": "(r)", "auth": "ri(u)"},
+    "signing_keys": {"admin": "rid(u)", "auth": RI},
     "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
-    "audit_log": {"web": RI, "operator": RI, "admin": "i"},
+    "audit_log": {"web": RI, "operator": RI, "admin": "i", "auth": "i"},
     "_yoyo_migrations": {role.removeprefix("pulse_"): R for role in ROLES if role != OWNER},
 }
 
@@ -102,7 +106,7 @@ def test_the_audit_log_only_grows(filled: Database, role: str) -> None:
         assert connection.execute("SELECT DISTINCT actor FROM audit_log").fetchall() == [("test",)]
 
 
-@pytest.mark.parametrize("role", ["pulse_operator", "pulse_admin"])
+@pytest.mark.parametrize("role", ["pulse_operator", "pulse_admin", "pulse_auth"])
 def test_those_who_are_watched_can_write_the_audit_log(filled: Database, role: str) -> None:
     assert run(filled, role, "INSERT INTO audit_log (tenant_id, actor, action) VALUES ('x', 'a', 'b')").rowcount == 1
 
@@ -211,6 +215,37 @@ def test_activation_does_its_work_and_no_more(filled: Database) -> None:
         "SELECT * FROM telemetry",
     ):
         refused(filled, "pulse_auth", statement)
+
+
+def test_logging_in_does_its_work_and_no_more(filled: Database) -> None:
+    work = """
+        UPDATE users SET failed_logins = 0, last_login_at = now(), password_hash = 'h' WHERE tenant_id = %(t)s;
+        INSERT INTO sessions (tenant_id, user_id, expires_at) VALUES (%(t)s, %(id)s, now());
+        UPDATE sessions SET renewed_at = now(), ended_at = now() WHERE tenant_id = %(t)s;
+        UPDATE refresh_tokens SET used_at = now() WHERE tenant_id = %(t)s AND used_at IS NULL;
+        DELETE FROM sessions WHERE tenant_id = %(t)s;
+    """
+    with psycopg.connect(filled.dsn("pulse_auth"), cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(work.encode(), {"t": OURS, "id": an_id(OURS)})
+    with filled.superuser() as connection:
+        rows = connection.execute("SELECT tenant_id FROM refresh_tokens").fetchall()
+        assert rows == [(TENANTS[1],)], "used tokens go with their session, past row-level security"
+    for statement in (
+        "UPDATE users SET role = 'operator_admin'",
+        "UPDATE users SET disabled_at = NULL",
+        "INSERT INTO users (username, role, password_hash, created_by) VALUES ('x', 'operator', '', '')",
+        "DELETE FROM users",
+        "UPDATE sessions SET expires_at = now() + interval '1 year'",
+        "UPDATE signing_keys SET private_key = ''",
+        "DELETE FROM signing_keys",
+        "SELECT * FROM audit_log",
+    ):
+        refused(filled, "pulse_auth", statement)
+    for role in ("pulse_web", "pulse_operator", "pulse_pipeline", "pulse_deliver"):
+        for statement in ("SELECT password_hash FROM users", "SELECT token_hash FROM refresh_tokens"):
+            refused(filled, role, statement)
+        refused(filled, role, "SELECT kid FROM signing_keys")
+    refused(filled, "pulse_admin", "SELECT password_hash FROM users")
 
 
 async def test_a_day_can_be_made_while_every_lane_is_inserting(filled: Database) -> None:

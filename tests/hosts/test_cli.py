@@ -200,6 +200,8 @@ def test_a_database_that_does_not_answer_is_worth_another_try(
 ) -> None:
     monkeypatch.setenv("PULSE_DATABASE_URL", "postgresql://nobody:secret-word@127.0.0.1:1/none")
     monkeypatch.setenv("PULSE_SECRET_KEY", "0123456789abcdef" * 4)
+    for section in ("WEB", "DEVICE_HTTP", "METRICS_DELIVER", "PLUGINS__MQTT"):
+        monkeypatch.setenv(f"PULSE_{section}__PORT", "0")  # whoever else listens on this machine
     for command in (["tenants", "list"], ["migrate"], ["up"]):
         result = nowhere(*command)
         assert result.exit_code == TRY_LATER, result.output

@@ -82,7 +82,7 @@ def state(name: str = "tenant-a/dev-1", **changes: Any) -> DeviceState:
         key(name),
         status=DeviceStatus.ONLINE,
         status_since_us=NOW_US - 5,
-        status_until_us=NOW_US + 30 * S,
+        status_until_us=NOW_US + 3600 * S,
         last_seen_us=NOW_US,
         last_ts_us=NOW_US - 1,
         last_seq=7,

@@ -32,6 +32,10 @@ INSERT INTO delivery_attempts (tenant_id, delivery_id, attempt, started_at, dura
 INSERT INTO breakers (tenant_id, integration_id, opened_at, probe_at, failures) VALUES (%(t)s, %(id)s, now(), now(), 5);
 INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by, expires_at)
     VALUES (%(t)s, %(id)s, 'n', 'customer_viewer', %(hash)s, 'test', now());
+INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by)
+    VALUES (%(t)s, %(id)s, 'user-of-' || %(t)s, 'customer_viewer', 'h', 'test');
+INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
+INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 """
 _FOR_NOBODY_TOO = """
 INSERT INTO quarantine_counts VALUES (%(t)s, now(), 'BAD_TOPIC_FORMAT', 0, 1);

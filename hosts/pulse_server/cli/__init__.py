@@ -19,6 +19,8 @@ _COMMANDS = {
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
     "tokens": "API tokens: how programs prove who they are.",
+    "users": "Users: people and programs with a password.",
+    "keys": "Keys: replace the one that signs tokens.",
     "secrets": "Secrets: replace the key that the stored ones are encrypted with.",
     "webhooks": "Webhooks: check what a receiver got.",
     "ledger": "Check that nothing is lost, from the tables alone.",

@@ -1,4 +1,4 @@
-"""``pulse secrets``: replaces the key that integrations' stored secrets are encrypted with."""
+"""``pulse secrets``: replaces the key that everything is encrypted with that is stored encrypted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.progress import Progress
 
 from pulse_core.errors import ConfigError
 from pulse_core.secrets import SecretBox
-from pulse_postgres.resealing import Resealing
+from pulse_postgres.resealing import Resealing, ResealingKeys
 from pulse_server import key_file
 from pulse_server.cli.base import Session, err, out, pass_session
 from pulse_server.cli.work import actor, on_database
 from pulse_server.exits import FAILED
-from pulse_server.resealing import Resealed, reseal
+from pulse_server.resealing import Resealed, Secret, reseal
 from pulse_server.secret_key import demand_in_use, path_of, secret_keys
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def new_key(session: Session) -> None:
 @click.option("--forget", is_flag=True, help="Afterwards, drop the previous keys from the generated key file.")
 @pass_session
 def rotate(session: Session, *, forget: bool) -> None:
-    """Encrypt every integration's secrets anew with the current key, while the platform runs. Safe to run again.
+    """Encrypt integrations' secrets, and the keys that sign tokens, anew with the current key. Safe to run again.
 
-    Exits with 1 when some can be read with none of the keys.
+    The platform runs on meanwhile. Exits with 1 when some can be read with none of the keys.
     """
     config = session.config()
     if forget:
@@ -85,19 +85,23 @@ def _generated(config: Config) -> Path:
     return path_of(config)
 
 
-async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed:
+async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed[Secret]:
     store = Resealing(pool)
     total = await store.count()
     with Progress(console=err, transient=True, disable=total < _MANY) as progress:
         task = progress.add_task("encrypting", total=total)
         done = await reseal(store, box, lambda more: progress.advance(task, more))
-    if done.resealed:
-        await store.note(actor(), done.resealed)
-    return done
+    keys = await reseal(ResealingKeys(pool), box)
+    both = Resealed[Secret](
+        done.resealed + keys.resealed, done.current + keys.current, 0, done.unreadable + keys.unreadable
+    )
+    if both.resealed:
+        await store.note(actor(), both.resealed)
+    return both
 
 
-def _tell_unreadable(done: Resealed) -> None:
+def _tell_unreadable(done: Resealed[Secret]) -> None:
     err.print(f"{len(done.unreadable)} can be read with none of the keys:", soft_wrap=True)
     for each in done.unreadable:
-        err.print(f"  {each.tenant_id} {each.integration_id}", soft_wrap=True)
+        err.print(f"  {each}", soft_wrap=True, markup=False)
     err.print("name the key that they need in previous_secret_keys, or fill in their secrets again", soft_wrap=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
+from pulse_accounts.development import PASSWORD, USERS
 from pulse_core.config import DEV_ADMIN_KEY
 from pulse_server.demo.plan import STALE_AFTER_S, TRY_ME
 
@@ -37,6 +38,9 @@ def show(platform: Platform, *, receiver: str, token: str | None, customer: str,
     console.print(f"\n[bold]Ask as {TRY_ME.tenant_id}[/] what was delivered, and with which attempts:\n")
     line = f"curl -H 'Authorization: Bearer {customer}' '{web}/customer/deliveries?limit=5'"
     console.print(line, soft_wrap=True, markup=False)
+    if "accounts" in platform.config.plugins.enabled:
+        console.print("\n[bold]Log in[/] as one of its users, for an access token:\n")
+        console.print(login_line(web), soft_wrap=True, markup=False)
     console.print("\n[bold]Ctrl-C[/] stops everything.\n")
 
 
@@ -55,6 +59,12 @@ def _short(path: Path) -> str:
     """A path as people type it here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def login_line(web: str) -> str:
+    """How a program trades a development user's password for tokens."""
+    body = json.dumps({"username": USERS[0].username, "password": PASSWORD})
+    return f"curl -H 'Content-Type: application/json' {web}/api/auth/token -d '{body}'"
 
 
 def lines_to_copy(web: str, pipeline: dict[str, str], token: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pulse_postgres.provisioning import Activation
+from pulse_server import dev_users
 from pulse_server.activation import ActivationApp
 from pulse_server.bookkeeping import Bookkeeper
 from pulse_server.roles.base import Host, Role
@@ -38,6 +39,8 @@ class WebRole(Role):
             auth=await self.pool("pulse_auth", max_size=4),
             web=await self.pool("pulse_web"),
         )
+        if config.mode == "dev" and "accounts" in config.plugins.enabled:
+            await dev_users.make(pools.admin)
         await services.open(pools)
         self.resources.push_async_callback(services.close)
         activation.store = Activation(pools.auth)

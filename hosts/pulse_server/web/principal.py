@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from quart import g, request
 
+from pulse_postgres.api_tokens import looks_like_token
 from pulse_server.web.bodies import Problem
 from pulse_server.web.services import services
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 
 async def authenticate() -> Principal:
-    """Who asks, by ``Authorization: Bearer``. Whatever is wrong with a token looks the same from outside: 401."""
+    """Who asks, by ``Authorization: Bearer``: an API token, or one that a provider answers for.
+
+    Whatever is wrong with a token looks the same from outside: 401.
+    """
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     found = None
     if scheme.lower() == "bearer":
-        found = await services().tokens.principal(credentials.strip())
+        token = credentials.strip()
+        checker = services().tokens if looks_like_token(token) else services().providers
+        found = await checker.principal(token)
     if found is None:
         wanted = {"WWW-Authenticate": 'Bearer realm="pulse"'}
-        raise Problem(401, "this needs a valid API token: Authorization: Bearer pulse_…", headers=wanted)
+        raise Problem(401, "this needs a valid token: Authorization: Bearer …", headers=wanted)
     return found
 
 

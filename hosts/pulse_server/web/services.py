@@ -18,6 +18,7 @@ from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
+from pulse_server.providers import Providers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +45,7 @@ class Pools:
 class _Stores:
     pools: Pools
     telemetry: TelemetryStore
+    providers: Providers
 
 
 class Services:
@@ -60,11 +62,13 @@ class Services:
         store_type = self.plugins.telemetry_store
         telemetry = store_type(self.plugins.config_of(store_type))
         await telemetry.open(pools.operator)
-        self._stores = _Stores(pools, telemetry)
+        providers = await Providers.opened(self.plugins, self.config, self.box, pools.auth)
+        self._stores = _Stores(pools, telemetry, providers)
 
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
         if self._stores is not None:
+            await self._stores.providers.close()
             await self._stores.telemetry.close()
             self._stores = None
 
@@ -72,6 +76,11 @@ class Services:
     def tokens(self) -> TokenCheck:
         """Whose API token this is."""
         return TokenCheck(self._opened().pools.auth)
+
+    @property
+    def providers(self) -> Providers:
+        """Whose password, and whose JWT, this is."""
+        return self._opened().providers
 
     @property
     def audit(self) -> AuditLog:

@@ -1,0 +1,123 @@
+"""``/api/auth``: tokens for a name and password, the next ones, the end of a session, and who am I."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response, current_app, request
+
+from pulse_core.errors import TooMany
+from pulse_server.inputs import LoginBody, RefreshBody
+from pulse_server.throttle import Throttle
+from pulse_server.web.bodies import Problem, body_as
+from pulse_server.web.principal import authenticate
+from pulse_server.web.replies import reply
+from pulse_server.web.services import services
+
+if TYPE_CHECKING:
+    from pulse_core.identity import Tokens
+
+blueprint = Blueprint("auth", __name__)
+
+_KEYS_KEPT_S = 10
+"""Shorter than the time before a new key signs: whoever keeps the keys so long never meets one that is unknown."""
+
+
+class Tries:
+    """How often one address, and how often one name, may try a password or a refresh token.
+
+    By name whoever tries, and whether somebody has it or not: a guesser with many addresses gets no further.
+    """
+
+    def __init__(self) -> None:
+        self._by_address = Throttle(per_minute=20, burst=20)
+        self._by_name = Throttle(per_minute=10, burst=10)
+
+    def charge_address(self) -> None:
+        """Raises TooMany."""
+        _charge(self._by_address, request.remote_addr or "", "too many tries from this address")
+
+    def charge_name(self, username: str) -> None:
+        """Raises TooMany."""
+        _charge(self._by_name, f"user {username.lower()}", "too many tries for this user")
+
+
+def _charge(throttle: Throttle, key: str, complaint: str) -> None:
+    wait_s = throttle.wait_s(key, time.monotonic())
+    if wait_s:
+        raise TooMany(complaint, retry_after_s=wait_s)
+
+
+def _tries() -> Tries:
+    tries: Tries = current_app.extensions.setdefault("tries", Tries())
+    return tries
+
+
+@blueprint.post("/api/auth/token")
+async def token() -> Response:
+    """Trade a name and password for an access token and a refresh token."""
+    wanted = await body_as(LoginBody)
+    _tries().charge_address()
+    _tries().charge_name(wanted.username)
+    tokens = await services().providers.log_in(wanted.username, wanted.password.get_secret_value())
+    return _granted(tokens, "this name and password do not fit, or may not log in")
+
+
+@blueprint.post("/api/auth/refresh")
+async def refresh() -> Response:
+    """Trade a refresh token for the next pair; it is good for one time."""
+    wanted = await body_as(RefreshBody)
+    _tries().charge_address()
+    tokens = await services().providers.refresh(wanted.refresh_token.get_secret_value())
+    return _granted(tokens, "this refresh token is not valid: log in again")
+
+
+@blueprint.post("/api/auth/logout")
+async def logout() -> Response:
+    """End the session of a refresh token, its access tokens too. An unknown one is answered alike."""
+    wanted = await body_as(RefreshBody)
+    _tries().charge_address()
+    await services().providers.log_out(wanted.refresh_token.get_secret_value())
+    return Response(status=204)
+
+
+@blueprint.get("/api/auth/status")
+async def status() -> Response:
+    """Who the caller is."""
+    caller = await authenticate()
+    return reply(
+        {"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id, "email": caller.email or None}
+    )
+
+
+@blueprint.get("/.well-known/jwks.json")
+async def jwks() -> Response:
+    """The public keys with which anybody can check our tokens (RFC 7517)."""
+    return _public({"keys": await services().providers.published_keys()})
+
+
+@blueprint.get("/.well-known/oauth-authorization-server")
+async def metadata() -> Response:
+    """Who issues tokens here, and where the keys are (RFC 8414)."""
+    issuer = services().config.issuer
+    return _public({"issuer": issuer, "jwks_uri": f"{issuer}/.well-known/jwks.json", "response_types_supported": []})
+
+
+def _granted(tokens: Tokens | None, refusal: str) -> Response:
+    if tokens is None:
+        raise Problem(401, refusal, headers={"WWW-Authenticate": 'Bearer realm="pulse"'})
+    return reply(
+        {
+            "access_token": tokens.access_token,
+            "refresh_token": tokens.refresh_token,
+            "token_type": "Bearer",
+            "expires_in": tokens.expires_in_s,
+        }
+    )
+
+
+def _public(value: object) -> Response:
+    response = reply(value)
+    response.headers["Cache-Control"] = f"public, max-age={_KEYS_KEPT_S}"
+    return response
