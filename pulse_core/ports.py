@@ -137,7 +137,10 @@ class DeliveryStore(Protocol):
         """Every breaker that is open."""
 
     async def hand_over(self, *, now_us: int) -> int:
-        """Hand deliveries over to their fallback whose breaker has been open for long enough; return how many."""
+        """Hand deliveries over to their fallback whose breaker has been open for long enough; return how many.
+
+        But what may be the next probe is left: it finds out whether the first integration works again.
+        """
 
     async def give_back(self, worker: str, *, keep: Sequence[uuid.UUID]) -> int:
         """Undo the claims of ``worker``, but for ``keep``: not attempted, due as before. Return how many."""

@@ -171,13 +171,15 @@ class Claimer:
         return {one for one in {*ids, *endpoint_of} if endpoint_of.get(one, str(one)) in full}
 
     async def _until_due(self) -> float:
+        """Say how long there is nothing to do; while a breaker is open, something may be due for its fallback."""
+        most_s = _LOOK_AROUND_S if self._breakers.open_count else _POLL_S
         now_us = self._clock.now_us()
         moments = await self._store.next_due_us(self._worker, now_us=now_us), self._breakers.next_probe_us(now_us)
         due_us = min((moment for moment in moments if moment is not None), default=None)
         if due_us is None:
-            return _POLL_S
+            return most_s
         least_s = 0.0 if self._trusts_leases(now_us) else _SOON_S
-        return min(_POLL_S, max(least_s, (due_us - now_us) / _US))
+        return min(most_s, max(least_s, (due_us - now_us) / _US))
 
     def _trusts_leases(self, now_us: int) -> bool:
         """Whether a lease that ran out says that its worker is gone: not for a lease's time after the clock jumped."""

@@ -56,8 +56,7 @@ class Recorder:
     def add(self, attempt: Attempt) -> None:
         """Take one over."""
         self._waiting.append(attempt)
-        self._idle.clear()
-        self._some.set()
+        self.note()
 
     def note(self) -> None:
         """Write down how the breakers stand, even if no attempt is over."""
@@ -79,10 +78,12 @@ class Recorder:
             await self._some.wait()
             if self._expecting():
                 await asyncio.sleep(_GATHER_S)
+            self._some.clear()
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             await self._write(batch, self._breakers())
-            if not self._waiting:
-                self._some.clear()
+            if self._waiting:
+                self._some.set()
+            elif not self._some.is_set():
                 self._idle.set()
 
     async def _write(self, batch: Sequence[Attempt], breakers: BreakerChanges) -> None:

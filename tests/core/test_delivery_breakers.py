@@ -244,6 +244,47 @@ async def test_a_restart_does_not_hammer_what_is_broken(outbox: MemoryOutbox, cl
         await until(lambda: len(RecordingChannel.sent) == sent + 2)
 
 
+async def test_the_first_integration_is_used_again_when_it_works_again(
+    outbox: MemoryOutbox, clock: ManualClock
+) -> None:
+    first, second = await broken(outbox), await outbox.integrate()
+    route = await outbox.route(first, second, after_s=60)
+    async with running(an_engine_with_breakers(outbox, clock)):
+        await outbox.insert([make(first, route_id=route) for _ in range(4)])
+        await until(lambda: outbox.store.open)
+        later(outbox, clock, 61)
+        await until(lambda: sum(row.delivery.cause == "fallback" for row in outbox.store.rows.values()) == 4)
+        later(outbox, clock, 3600)
+        RecordingChannel.behaviours["fail"] = RecordingChannel.behaviours["deliver"]
+        delivery = await promise(outbox, first, route_id=route, due_us=clock.now_us())
+        await became(outbox, delivery, "DELIVERED")
+        await until(lambda: not outbox.store.open)
+
+
+async def test_an_edit_that_comes_while_something_is_written_is_written_next(
+    outbox: MemoryOutbox, clock: ManualClock
+) -> None:
+    integration = await broken(outbox)
+    record, writing, go_on = outbox.store.record, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any, **kwargs: Any) -> None:
+        if outbox.store.open:
+            writing.set()
+            await go_on.wait()
+        await record(*args, **kwargs)
+
+    outbox.store.record = slowly  # type: ignore[method-assign]
+    async with running(an_engine_with_breakers(outbox, clock)):
+        await outbox.insert([make(integration) for _ in range(3)])
+        await until(lambda: outbox.store.open)
+        await promise(outbox, await outbox.integrate())
+        await writing.wait()
+        outbox.store.edited(integration)
+        await until(lambda: not outbox.store._edited)
+        go_on.set()
+        await until(lambda: not outbox.store.open, what="the breaker of the edited integration to be closed")
+
+
 async def test_an_edit_is_heard_of_and_tried_at_once(outbox: MemoryOutbox, clock: ManualClock) -> None:
     integration = await broken(outbox)
     deliveries = [make(integration) for _ in range(5)]

@@ -50,9 +50,11 @@ class Line:
         assert made.told_id == str(made.delivery_id), "the receiver is told this delivery's own id"
         return made
 
-    async def open_breaker(self, integration: StoredIntegration, since_us: int = NOW) -> None:
+    async def open_breaker(
+        self, integration: StoredIntegration, since_us: int = NOW, probe_us: int = NOW + 86_400 * S
+    ) -> None:
         key = integration.tenant_id, integration.integration_id
-        row = OpenBreaker(*key, since_us, since_us + 30 * S, 5, "no")
+        row = OpenBreaker(*key, since_us, probe_us, 5, "no")
         await self.outbox.store.record("w1", [], now_us=since_us, breakers={key: row})
 
 
@@ -112,6 +114,25 @@ async def test_a_breaker_that_is_open_for_long_enough_hands_over(line: Line, out
     assert ids(await claim(outbox, now_us=NOW + 600 * S)) == {made.delivery_id}
 
 
+async def test_what_can_be_the_probe_is_not_handed_over_before_it_was_that(line: Line, outbox: Outbox) -> None:
+    """Otherwise nothing would ever be tried at the first again, and it would stay out of use for good."""
+    await line.open_breaker(line.first, NOW - 7200 * S, probe_us=NOW - 3600 * S)
+    opening = await line.promise()
+    assert await outbox.store.hand_over(now_us=NOW) == 0
+    await record(outbox, await line.sending(opening), RETRYING, due_us=NOW + S)
+    await line.open_breaker(line.first, NOW - 7200 * S, probe_us=NOW + 300 * S)
+    assert await outbox.store.hand_over(now_us=NOW + 2 * S) == 1
+    await line.stand_in(opening)
+
+
+async def test_what_is_due_later_need_not_wait_for_the_probe(line: Line, outbox: Outbox) -> None:
+    opening = await line.promise()
+    await record(outbox, await line.sending(opening), RETRYING, due_us=NOW + 1800 * S)
+    await line.open_breaker(line.first, NOW, probe_us=NOW + 30 * S)
+    assert await outbox.store.hand_over(now_us=NOW + 600 * S) == 1
+    await line.stand_in(opening)
+
+
 async def test_what_is_being_sent_is_not_handed_over(line: Line, outbox: Outbox) -> None:
     opening = await line.promise()
     claimed = await line.sending(opening)
@@ -133,7 +154,7 @@ async def test_nothing_is_handed_to_one_that_is_broken_too(line: Line, outbox: O
 
 
 async def test_breakers_are_kept(line: Line, outbox: Outbox) -> None:
-    await line.open_breaker(line.first, NOW - 5 * S)
+    await line.open_breaker(line.first, NOW - 5 * S, NOW + 25 * S)
     assert await outbox.store.breakers() == [
         OpenBreaker("tenant-a", line.first.integration_id, NOW - 5 * S, NOW + 25 * S, 5, "no")
     ]

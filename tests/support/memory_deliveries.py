@@ -152,6 +152,8 @@ class MemoryDeliveries:
             breaker = self.open.get((delivery.tenant_id, delivery.integration_id))
             if not row.waiting or breaker is None or delivery.route_id not in self.fallbacks:
                 continue
+            if max(row.due_us, breaker.probe_us) <= now_us:
+                continue
             second, after_s = self.fallbacks[delivery.route_id]
             if breaker.opened_us + after_s * 1_000_000 <= now_us and (delivery.tenant_id, second) not in self.open:
                 moved += self._stand_in(row, now_us, cancel=True)

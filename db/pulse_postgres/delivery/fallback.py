@@ -54,6 +54,8 @@ _FOLLOWING = """
                   AND f.route_id = d.route_id AND f.cause = 'fallback')
 """
 
+# What is due while the probe is due, too, may be that probe: it is for the first integration, or that would stay out of
+# use for good.
 _WAITED_ENOUGH = f"""
     SELECT d.tenant_id, d.delivery_id, d.alert_id, d.integration_id, d.event
     FROM breakers b
@@ -63,6 +65,7 @@ _WAITED_ENOUGH = f"""
         SELECT * FROM deliveries d
         WHERE d.tenant_id = b.tenant_id AND d.integration_id = b.integration_id AND d.route_id = r.route_id
           AND d.status IN ('PENDING', 'RETRYING') AND d.cause = 'alert' AND {_NOT_TOLD}
+          AND {at("$1::bigint")} < GREATEST(d.due_at, b.probe_at)
         ORDER BY d.due_at LIMIT {_MOST_AT_ONCE} FOR UPDATE SKIP LOCKED) d
     WHERE b.opened_at <= {at("$1::bigint")} - make_interval(secs => r.fallback_after_s)
       AND NOT EXISTS (SELECT FROM breakers o WHERE o.tenant_id = f.tenant_id AND o.integration_id = f.integration_id)
