@@ -79,6 +79,17 @@ def escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def print_items(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str, as_json: bool) -> None:
+    """A list: all of it for programs, ``columns`` of it for people."""
+    if as_json:
+        print_json(items)
+    else:
+        print_table(columns, items, empty=empty)
+
+
 def print_json(value: Any) -> None:
     """For programs: JSON on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pulse_postgres.provisioning import Activation, Provisioning
-from pulse_server.cli.base import Session, err, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, err, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import ActivateBody, DeviceBody, DeviceQuery, RotateBody
 
@@ -40,7 +40,7 @@ def add(session: Session, tenant_id: str, device_id: str, site_id: str, name: st
 @click.option("--tenant", "tenant_id")
 @click.option("--site", "site_id")
 @click.option("--status", help="ONLINE, STALE, UNKNOWN or REVOKED.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, tenant_id: str | None, site_id: str | None, status: str | None, as_json: bool) -> None:
     """List devices and how they are doing."""
@@ -51,11 +51,10 @@ def show(session: Session, tenant_id: str | None, site_id: str | None, status: s
             Provisioning(pool).devices, tenant_id=asked.tenant_id, site_id=asked.site_id, status=asked.status
         ),
     )
-    if as_json:
-        print_json(found)
-    else:
-        columns = ("tenant_id", "device_id", "site_id", "status", "activated", "last_seen_at", "name")
-        print_table(columns, found, empty="no devices: pulse devices add TENANT_ID DEVICE_ID --site SITE_ID")
+    columns = ("tenant_id", "device_id", "site_id", "status", "activated", "last_seen_at", "name")
+    print_items(
+        found, columns, empty="no devices: pulse devices add TENANT_ID DEVICE_ID --site SITE_ID", as_json=as_json
+    )
 
 
 @devices.command("code")

@@ -15,7 +15,7 @@ from pulse_core.secrets import SecretBox
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
-from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, json_option, out, pass_session, print_items, print_json, print_table
 from pulse_server.cli.work import actor, checked, complaints, everything, on_database
 from pulse_server.configured import channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody, schedule
@@ -95,7 +95,7 @@ def add(
 @integrations.command("test")
 @click.argument("integration_id", type=click.UUID)
 @click.option("--tenant", "tenant_id", required=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def try_out(session: Session, integration_id: uuid.UUID, tenant_id: str, as_json: bool) -> None:
     """Deliver a test and say exactly what happened. The platform must be running."""
@@ -115,7 +115,7 @@ def try_out(session: Session, integration_id: uuid.UUID, tenant_id: str, as_json
 
 @integrations.command("list")
 @click.option("--tenant", "tenant_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
     """List integrations; secrets are masked."""
@@ -125,11 +125,10 @@ def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
         config, lambda pool: everything(Overview(pool).integrations, tenant_id=tenant_id), "pulse_operator"
     )
     items = [shown(plugins, each) for each in found]
-    if as_json:
-        print_json(items)
-    else:
-        columns = ("tenant_id", "integration_id", "type", "name", "enabled", "disabled_reason", "config")
-        print_table(columns, items, empty="no integrations: pulse integrations add TYPE --tenant TENANT_ID")
+    columns = ("tenant_id", "integration_id", "type", "name", "enabled", "disabled_reason", "config")
+    print_items(
+        items, columns, empty="no integrations: pulse integrations add TYPE --tenant TENANT_ID", as_json=as_json
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from pulse_core.plugins import load_plugins
 from pulse_postgres.ledger import Ledger
-from pulse_server.cli.base import Session, err, escaped, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_json, print_table
 from pulse_server.cli.work import on_database
 from pulse_server.exits import FAILED
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def ledger(session: Session, as_json: bool) -> None:
     """Check that nothing is lost: readings, decisions, deliveries. Exits with 1 when a line differs by even one.

@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 
 from pulse_core.plugins import PluginState, checked_survey
-from pulse_server.cli.base import Session, escaped, out, pass_session, print_json
+from pulse_server.cli.base import Session, escaped, json_option, out, pass_session, print_json
 
 _COLOURS = {
     PluginState.ENABLED: "green",
@@ -21,7 +21,7 @@ _COLOURS = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def plugins(session: Session, as_json: bool) -> None:
     """List the installed plugins: version, what each contributes, how it is doing, and what to do about it."""

@@ -6,7 +6,7 @@ import click
 
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.overview import Overview
-from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import RouteBody
 from pulse_server.routing_input import route_of
@@ -46,31 +46,30 @@ def add(session: Session, /, **given: object) -> None:
 
 @routes.command("list")
 @click.option("--tenant", "tenant_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
     """List routes."""
     found = on_database(
         session.config(), lambda pool: everything(Overview(pool).routes, tenant_id=tenant_id), "pulse_operator"
     )
-    if as_json:
-        print_json(found)
-    else:
-        columns = (
-            "tenant_id",
-            "route_id",
-            "integration_id",
-            "name",
-            "alert_types",
-            "severities",
-            "min_severity",
-            "site_ids",
-            "device_prefixes",
-            "deliver_on",
-            "enabled",
-            "fallback_integration_id",
-        )
-        print_table(columns, found, empty="no routes: pulse routes add --tenant TENANT_ID --integration ID")
+    columns = (
+        "tenant_id",
+        "route_id",
+        "integration_id",
+        "name",
+        "alert_types",
+        "severities",
+        "min_severity",
+        "site_ids",
+        "device_prefixes",
+        "deliver_on",
+        "enabled",
+        "fallback_integration_id",
+    )
+    print_items(
+        found, columns, empty="no routes: pulse routes add --tenant TENANT_ID --integration ID", as_json=as_json
+    )
 
 
 def _numbers(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pulse_postgres.provisioning import Provisioning
-from pulse_server.cli.base import Session, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import TenantBody
 
@@ -33,13 +33,11 @@ def add(session: Session, tenant_id: str, name: str, stale_after: float | None) 
 
 
 @tenants.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, as_json: bool) -> None:
     """List the tenants."""
     found = on_database(session.config(), lambda pool: everything(Provisioning(pool).tenants))
-    if as_json:
-        print_json(found)
-    else:
-        columns = ("tenant_id", "name", "status", "stale_after_s", "created_at")
-        print_table(columns, found, empty="no tenants yet: pulse tenants add TENANT_ID")
+    columns = ("tenant_id", "name", "status", "stale_after_s", "created_at")
+    empty = "no tenants yet: pulse tenants add TENANT_ID"
+    print_items(found, columns, as_json=as_json, empty=empty)

@@ -8,7 +8,7 @@ import click
 
 from pulse_core.principal import Role
 from pulse_postgres.api_tokens import ApiTokens
-from pulse_server.cli.base import Session, err, escaped, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import TokenBody
 
@@ -42,16 +42,15 @@ def add(session: Session, tenant_id: str | None, role: str, name: str, days: int
 
 @tokens.command("list")
 @click.option("--tenant", "tenant_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
     """List tokens, not what they are."""
     found = on_database(session.config(), lambda pool: everything(ApiTokens(pool).page, tenant_id=tenant_id))
-    if as_json:
-        print_json(found)
-    else:
-        columns = ("tenant_id", "token_id", "name", "role", "expires_at", "last_used_at", "revoked_at")
-        print_table(columns, found, empty="no tokens: pulse tokens add --tenant TENANT_ID --role ROLE --name NAME")
+    columns = ("tenant_id", "token_id", "name", "role", "expires_at", "last_used_at", "revoked_at")
+    print_items(
+        found, columns, empty="no tokens: pulse tokens add --tenant TENANT_ID --role ROLE --name NAME", as_json=as_json
+    )
 
 
 @tokens.command("revoke")

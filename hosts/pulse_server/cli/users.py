@@ -10,7 +10,7 @@ import click
 from pulse_accounts.passwords import Passwords, demand_good
 from pulse_core.principal import Role
 from pulse_postgres.users import Users
-from pulse_server.cli.base import Session, escaped, out, pass_session, print_json, print_table
+from pulse_server.cli.base import Session, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import UserBody
 
@@ -77,16 +77,14 @@ def enable(session: Session, username: str) -> None:
 
 @users.command("list")
 @click.option("--tenant", "tenant_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @pass_session
 def show(session: Session, tenant_id: str | None, as_json: bool) -> None:
     """List users."""
     found = on_database(session.config(), lambda pool: everything(Users(pool).page, tenant_id=tenant_id))
-    if as_json:
-        print_json(found)
-    else:
-        columns = ("tenant_id", "username", "role", "email", "last_login_at", "failed_logins", "disabled_at")
-        print_table(columns, found, empty="no users: pulse users add NAME --role ROLE --tenant TENANT_ID")
+    columns = ("tenant_id", "username", "role", "email", "last_login_at", "failed_logins", "disabled_at")
+    empty = "no users: pulse users add NAME --role ROLE --tenant TENANT_ID"
+    print_items(found, columns, as_json=as_json, empty=empty)
 
 
 def _change(session: Session, change: Callable[[Users], Awaitable[None]]) -> None:
