@@ -31,7 +31,7 @@ _REST = 20
 
 
 class Bookkeeper:
-    """Checks every five minutes: all deliveries, and the days of readings whose turn it is."""
+    """Checks every five minutes, sooner if it could not: all deliveries, and the days of readings whose turn it is."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -63,9 +63,13 @@ class Bookkeeper:
     async def _run(self) -> None:
         await asyncio.sleep(_FIRST_AFTER_S)
         while True:
-            began = time.monotonic()
+            began, wait_s = time.monotonic(), _EVERY_S
             try:
                 await self.once()
             except PulseError as error:
                 log.warning("ledger.not_checked", reason=str(error))
-            await asyncio.sleep(max(_EVERY_S, _REST * (time.monotonic() - began)))
+                wait_s = _FIRST_AFTER_S
+            except Exception:
+                log.exception("ledger.not_checked")
+                wait_s = _FIRST_AFTER_S
+            await asyncio.sleep(max(wait_s, _REST * (time.monotonic() - began)))

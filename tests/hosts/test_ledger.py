@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from pulse_core.errors import StoreUnavailable
 from pulse_core.principal import Role
+from pulse_server import bookkeeping
 from pulse_server.bookkeeping import Bookkeeper
 from pulse_server.cli import main
 from pulse_server.exits import FAILED
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pulse_core.ledger import Statement
     from support.database import Database
 
 NAMES = ("readings", "decisions", "causes", "deliveries")
@@ -116,6 +120,30 @@ async def test_the_check_in_the_background_tells_the_metrics_and_the_log(filled:
     (said,) = logs
     assert (said["event"], said["log_level"], said["line"]) == ("ledger.differs", "error", "decisions")
     assert said["examples"][0]["alert_id"] == alert_id
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a bug")], ids=["away", "a bug"])
+async def test_a_check_that_could_not_be_made_is_made_soon(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """And not five minutes later: the database was only just being restarted."""
+    monkeypatch.setattr(bookkeeping, "_FIRST_AFTER_S", 0.05)
+    async with ledger(filled) as books:
+        check, asked, made = books.check, asyncio.Event(), asyncio.Event()
+
+        async def fails_at_first(*args: Any, **kwargs: Any) -> Statement:
+            if not asked.is_set():
+                asked.set()
+                raise failure
+            made.set()
+            return await check(*args, **kwargs)
+
+        monkeypatch.setattr(books, "check", fails_at_first)
+        keeper = Bookkeeper(books)
+        keeper.start()
+        async with asyncio.timeout(30):
+            await made.wait()
+        await keeper.stop()
 
 
 async def test_the_background_comes_to_every_day(filled: Database) -> None:
