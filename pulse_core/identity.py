@@ -27,6 +27,8 @@ class Tokens(Struct, frozen=True):
     access_token: str
     refresh_token: str
     expires_in_s: int
+    id_token: str = ""
+    """What an OpenID provider said of who logged in (a JWT, too); needed to log out there."""
 
 
 class Login(Struct, frozen=True):
@@ -34,6 +36,17 @@ class Login(Struct, frozen=True):
 
     principal: Principal
     evidence: Any = None
+
+
+class Departure(Struct, frozen=True):
+    """Where a browser goes to log in elsewhere.
+
+    ``secret_state`` is the provider's own (state, nonce, PKCE verifier): the host keeps it sealed, for this browser and
+    a few minutes, and hands it to :meth:`AuthProvider.complete`, once.
+    """
+
+    redirect_url: str
+    secret_state: str
 
 
 class AuthProvider(Contribution):
@@ -44,7 +57,11 @@ class AuthProvider(Contribution):
     know at present (the caller gets 503). Nothing that was shown may be logged.
 
     Only :attr:`issuer` and :meth:`verify_bearer` must be written. A provider that knows passwords adds
-    :meth:`verify_password`; one that is itself the issuer of its tokens adds the rest.
+    :meth:`verify_password`, and one that is itself the issuer of its tokens what stands below it. One to which browsers
+    are sent adds :meth:`begin` and :meth:`complete`.
+
+    A browser's session is the host's: it keeps the :class:`Tokens`, sealed, asks :meth:`holder` whose they are, has
+    them renewed a minute before they expire, and ends them with :meth:`end`.
     """
 
     def __init__(self, config: PluginConfig, services: AuthServices) -> None:
@@ -86,6 +103,27 @@ class AuthProvider(Contribution):
     async def log_out(self, refresh_token: str) -> None:  # noqa: ARG002
         """End the session of a refresh token; one that is unknown changes nothing."""
         return
+
+    async def begin(self, callback_url: str) -> Departure | None:  # noqa: ARG002
+        """Where a browser logs in, to come back at ``callback_url``; None: not elsewhere."""
+        return None
+
+    async def complete(self, query: Mapping[str, str], callback_url: str, secret_state: str) -> Tokens | None:  # noqa: ARG002
+        """What a browser gets that came back with ``query``; None: that does not fit what :meth:`begin` said."""
+        return None
+
+    async def holder(self, tokens: Tokens) -> Principal | None:
+        """Whose tokens a session holds, as fast as :meth:`verify_bearer`; None when they hold no longer."""
+        return await self.verify_bearer(tokens.access_token)
+
+    async def renew(self, tokens: Tokens) -> Tokens | None:
+        """The next tokens of a session; None ends it. Called by one process at a time for one session."""
+        return await self.refresh(tokens.refresh_token)
+
+    async def end(self, tokens: Tokens, return_url: str) -> str | None:  # noqa: ARG002
+        """End what a session holds; return where the browser must go to log out there, too, and come back from."""
+        await self.log_out(tokens.refresh_token)
+        return None
 
     async def published_keys(self) -> Sequence[Mapping[str, Any]]:
         """The public keys (JWK, RFC 7517) with which anybody can check the tokens that it issues."""

@@ -1,0 +1,107 @@
+"""Tenants and devices: what makes, changes and chooses them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    StringConstraints,
+    field_validator,
+)
+
+from pulse_core.records import DeviceStatus
+from pulse_server.inputs.fields import (
+    Body,
+    DeviceId,
+    Page,
+    Query,
+    SiteId,
+    StaleAfter,
+    TenantId,
+    TenantPage,
+    Text,
+)
+
+
+class TenantBody(Body):
+    """A new tenant."""
+
+    tenant_id: TenantId
+    name: Text = ""
+    stale_after_s: StaleAfter | None = None
+    """After so long without a message a device of this tenant is STALE; none: the platform's default."""
+
+
+class DeviceBody(Body):
+    """A new device."""
+
+    tenant_id: TenantId
+    device_id: DeviceId
+    site_id: SiteId
+    name: Text = ""
+    labels: dict[Text, Text] = Field(default_factory=dict, max_length=32)
+    stale_after_s: StaleAfter | None = None
+    """Overrides the tenant's."""
+
+
+class RotateBody(Body):
+    """How to replace a device's token."""
+
+    grace_s: float = Field(0, ge=0, le=31 * 86400, allow_inf_nan=False)
+    """So long the old token stays valid beside the new one."""
+
+
+class ActivateBody(Body):
+    """What a device shows once, to get its token."""
+
+    code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class TenantPatch(Body):
+    """What to change of a tenant."""
+
+    name: Text | None = None
+    stale_after_s: StaleAfter | None = None
+    """Null: the platform's default."""
+    status: Literal["ACTIVE", "SUSPENDED"] | None = None
+    """SUSPENDED: its devices and its programs are shut out until it is ACTIVE again."""
+
+    @field_validator("name", "status")
+    @classmethod
+    def _not_null(cls, value: str | None) -> str:
+        if value is None:
+            raise ValueError("leave it out, or give a value")
+        return value
+
+
+class DevicePage(Page):
+    """Which devices, by tenant and id."""
+
+    site_id: SiteId | None = None
+    status: DeviceStatus | None = None
+    prefix: DeviceId | None = None
+    """What the id begins with."""
+    search: Text | None = Field(None, min_length=1)
+    """What stands in the id or the name, in any case."""
+    label: Text | None = Field(None, min_length=1)
+    """``name:value``, or ``name`` for any value."""
+
+
+class DeviceQuery(DevicePage, TenantPage):
+    """Which devices."""
+
+
+class TelemetryQuery(Page):
+    """Which readings of a device: newest first, in [start, end)."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class RemoveQuery(Query):
+    """That somebody means it."""
+
+    confirm: str
+    """The id of what is to be removed, once more."""

@@ -1,0 +1,74 @@
+"""Kinds of values, and what every body and every query has in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from pulse_core.records import Severity
+
+SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
+LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
+_DAY_S = 24 * 3600
+USERNAME = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"
+Username = Annotated[str, StringConstraints(pattern=USERNAME)]
+TenantId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
+SiteId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
+DeviceId = Annotated[str, StringConstraints(pattern=LONG_ID)]
+AlertType = Annotated[str, StringConstraints(pattern=SMALL_ID)]
+Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", strip_whitespace=True)]
+ChannelType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+StaleAfter = Annotated[float, Field(gt=0, le=31 * 86400, allow_inf_nan=False)]
+
+
+def severity_number(value: Any) -> Any:
+    """Take a severity by name (any case) or by number."""
+    if isinstance(value, str):
+        if value.upper() not in Severity.__members__:
+            raise ValueError(f"one of {', '.join(Severity.__members__)}, or 1 to 5")
+        return int(Severity[value.upper()])
+    return value
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time without a zone is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+SeverityNumber = Annotated[int, BeforeValidator(severity_number), Field(ge=1, le=5)]
+
+
+class Body(BaseModel):
+    """A JSON body: exactly these fields, of exactly these types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Query(BaseModel):
+    """Query parameters: these alone, read from text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Page(Query):
+    """Which part of a list."""
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: Annotated[str, StringConstraints(max_length=600)] | None = None
+    """``next`` of the page before."""
+
+
+class TenantPage(Page):
+    """A list that can be narrowed to one tenant."""
+
+    tenant_id: TenantId | None = None

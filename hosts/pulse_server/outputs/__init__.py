@@ -1,0 +1,1 @@
+"""What the web application answers, as the OpenAPI document describes it."""

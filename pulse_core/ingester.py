@@ -1,0 +1,89 @@
+"""What extends the ways in: the base of every ingester, and the way from it to a commit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+
+from pulse_core.plugin_base import Contribution, PluginConfig
+from pulse_core.records import Device, DeviceKey, Outcome, RawMessage
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pulse_core.channel import Services
+
+
+AsgiApp = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+"""An ASGI 3 application: ``await app(scope, receive, send)``."""
+
+
+class Credentials(Struct, frozen=True):
+    """What a device shows at login."""
+
+    key: DeviceKey
+    token: str
+
+
+class Intake(Protocol):
+    """What an ingester is given: the way from a device's message to a commit. One per ingester, bound to its name."""
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the platform shuts down: stop accepting, wait for your outcomes, acknowledge, return from run."""
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The live setting MAX_PAYLOAD_BYTES; a larger payload is PAYLOAD_TOO_LARGE."""
+
+    async def authenticate(self, credentials: Credentials) -> Device:
+        """Log a device in. Raises :class:`Rejected` with its reason, :class:`StoreUnavailable` when we cannot know."""
+
+    def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
+        """Hand messages over, in order. The outcomes (one each) come after the commit: acknowledge then, not before.
+
+        Never blocks and never raises for a bad message. When there is no room, or the database is down, every outcome
+        is RETRY_LATER at once: stop reading, await :meth:`room`, submit again.
+        """
+
+    async def room(self) -> None:
+        """Return when :meth:`submit` has room again."""
+
+    def pace(self, key: DeviceKey, count: int) -> float:
+        """Charge ``count`` messages of a logged-in device that may wait; return how long (s) to stop reading it."""
+
+    def receiving(self, up: bool) -> None:
+        """Say whether the source is up. While it is down, the staleness clocks of its devices stand still."""
+
+    def revocations(self) -> AsyncIterator[DeviceKey]:
+        """Devices whose live connections must end now (revoked, token replaced, tenant suspended)."""
+
+
+class Ingester(Contribution):
+    """A way in for devices. ``name`` is the source that readings carry."""
+
+    def __init__(self, config: PluginConfig, services: Services) -> None:
+        self.config = config
+        self.services = services
+
+    @abstractmethod
+    async def run(self, intake: Intake) -> None:
+        """Serve until ``intake.stopping`` is set and everything submitted has been answered."""
+
+    def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:  # noqa: ARG002 - for those that override
+        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP."""
+        return None
+
+    def addresses(self) -> Mapping[str, str]:
+        """Where it listens, for people: ``{"mqtt": "mqtt://127.0.0.1:1883"}``. Known once :meth:`run` listens."""
+        return {}
