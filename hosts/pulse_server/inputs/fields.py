@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -44,8 +44,12 @@ def in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+SeverityName = Literal["INFO", "NOTICE", "WARNING", "MAJOR", "CRITICAL"]
 Moment = Annotated[datetime, AfterValidator(in_utc)]
-SeverityNumber = Annotated[int, BeforeValidator(severity_number), Field(ge=1, le=5)]
+_SeverityInput = SeverityName | Annotated[int, Field(ge=1, le=5)]
+SeverityNumber = Annotated[
+    int, BeforeValidator(severity_number, json_schema_input_type=_SeverityInput), Field(ge=1, le=5)
+]
 
 
 class Body(BaseModel):

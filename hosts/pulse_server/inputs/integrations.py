@@ -6,6 +6,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -98,6 +99,19 @@ class RouteFields(Body):
         if value is not None and value == info.data.get("integration_id"):
             raise ValueError("must be another integration")
         return value
+
+
+def all_optional(schema: dict[str, Any]) -> None:
+    """Tell of a model that no field need be given, and that what is not given stays."""
+    schema.pop("required", None)
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class RoutePatch(RouteFields):
+    """What to change of a route: any of its fields. The whole is then checked as a new one is."""
+
+    model_config = ConfigDict(json_schema_extra=all_optional)
 
 
 class RouteBody(RouteFields):

@@ -1,12 +1,15 @@
-"""What every answer has in common."""
+"""What every answer has in common, and the answers that belong to no one subject."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 ItemT = TypeVar("ItemT")
+
+Time = AwareDatetime
+"""ISO 8601 in UTC."""
 
 
 class Answer(BaseModel):
@@ -21,3 +24,32 @@ class PageOf(Answer, Generic[ItemT]):
     items: list[ItemT]
     next: str | None
     """The ``cursor`` of the next part; null: this was the last."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """``DeviceList`` for devices: a name for people, and for the classes of generated clients."""
+        return f"{params[0].__name__}List"
+
+
+class FieldError(Answer):
+    """One wrong field or parameter."""
+
+    field: str
+    """Its path, as ``config.url``."""
+    message: str
+
+
+class ProblemDetails(Answer):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    """``about:blank``: the status says it all."""
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldError] | None = None
+    """Which fields are wrong, and why."""
+    request_id: str | None = None
+    """Under which our log knows more."""
+    reason: str | None = None
+    """Of a device's message: the quarantine reason."""

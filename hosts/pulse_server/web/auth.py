@@ -9,8 +9,10 @@ from quart import Blueprint, Response, current_app, request
 
 from pulse_core.errors import TooMany
 from pulse_server.inputs import LoginBody, RefreshBody
+from pulse_server.outputs.identity import IssuerMetadata, KeySet, TokenPair, WhoAmI
 from pulse_server.throttle import Throttle
 from pulse_server.web.bodies import Problem, body_as
+from pulse_server.web.described import described
 from pulse_server.web.principal import authenticate
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
@@ -55,6 +57,7 @@ def _tries() -> Tries:
 
 
 @blueprint.post("/api/auth/token")
+@described(TokenPair, body=LoginBody)
 async def token() -> Response:
     """Trade a name and password for an access token and a refresh token."""
     wanted = await body_as(LoginBody)
@@ -65,6 +68,7 @@ async def token() -> Response:
 
 
 @blueprint.post("/api/auth/refresh")
+@described(TokenPair, body=RefreshBody)
 async def refresh() -> Response:
     """Trade a refresh token for the next pair; it is good for one time."""
     wanted = await body_as(RefreshBody)
@@ -74,6 +78,7 @@ async def refresh() -> Response:
 
 
 @blueprint.post("/api/auth/logout")
+@described(body=RefreshBody, status=204)
 async def logout() -> Response:
     """End the session of a refresh token, its access tokens too. An unknown one is answered alike."""
     wanted = await body_as(RefreshBody)
@@ -83,6 +88,7 @@ async def logout() -> Response:
 
 
 @blueprint.get("/api/auth/status")
+@described(WhoAmI, known=True)
 async def status() -> Response:
     """Who the caller is."""
     caller = await authenticate()
@@ -92,12 +98,14 @@ async def status() -> Response:
 
 
 @blueprint.get("/.well-known/jwks.json")
+@described(KeySet)
 async def jwks() -> Response:
     """The public keys with which anybody can check our tokens (RFC 7517)."""
     return _public({"keys": await services().providers.published_keys()})
 
 
 @blueprint.get("/.well-known/oauth-authorization-server")
+@described(IssuerMetadata)
 async def metadata() -> Response:
     """Who issues tokens here, and where the keys are (RFC 8414)."""
     issuer = services().config.issuer

@@ -7,6 +7,7 @@ import ipaddress
 from quart import Blueprint, Response, current_app, render_template, request
 
 from pulse_server.web.bodies import Problem
+from pulse_server.web.described import page
 
 blueprint = Blueprint("home", __name__)
 
@@ -34,6 +35,7 @@ def is_loopback(address: str | None) -> bool:
 
 
 @blueprint.get("/")
+@page
 async def index() -> str | Response:
     """The live page, or why there is none."""
     if not current_app.extensions["services"].config.demo:

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quart import Blueprint, Response, current_app
 
 from pulse_server import runfiles
+from pulse_server.web.described import page
 from pulse_server.web.home import demand_local
 from pulse_server.web.replies import reply
 from pulse_server.web.services import Services, services
@@ -33,6 +34,7 @@ _DEVICES, _ALERTS, _DELIVERIES, _WEBHOOKS = 100, 40, 40, 40
 
 
 @blueprint.get("/data.json")
+@page
 async def data() -> Response:
     """Everything that the live page shows."""
     demand_local()

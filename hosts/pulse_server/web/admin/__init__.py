@@ -8,12 +8,14 @@ from quart import Blueprint, request
 
 from pulse_server.web.admin import devices, integrations, reading, tenants
 from pulse_server.web.bodies import Problem
+from pulse_server.web.demands import demands_admin_key
 from pulse_server.web.services import services
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
 @blueprint.before_request
+@demands_admin_key
 async def demand_key() -> None:
     """Let only the holder of the admin key in; before anything else is looked at."""
     wanted = services().config.effective_admin_key

@@ -6,8 +6,10 @@ from quart import Blueprint, Response
 
 from pulse_core.errors import Conflict, NotFound
 from pulse_server.inputs import DeviceBody, DeviceQuery, RotateBody
+from pulse_server.outputs.devices import ActivationCode, Device, DeviceList, DeviceToken
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
 
@@ -15,6 +17,7 @@ blueprint = Blueprint("devices", __name__, url_prefix="/devices")
 
 
 @blueprint.get("")
+@described(DeviceList, query=DeviceQuery)
 async def show() -> Response:
     """Devices by tenant and id, with how each is doing."""
     asked = query_as(DeviceQuery)
@@ -22,6 +25,7 @@ async def show() -> Response:
 
 
 @blueprint.post("")
+@described(Device, body=DeviceBody, status=201)
 async def create() -> Response:
     """Register a device; it has no token until it is activated."""
     wanted = await body_as(DeviceBody)
@@ -29,6 +33,7 @@ async def create() -> Response:
 
 
 @blueprint.get("/<tenant_id>/<device_id>")
+@described(Device)
 async def one(tenant_id: str, device_id: str) -> Response:
     """One device."""
     demand_ids(tenant_id, device_id)
@@ -36,6 +41,7 @@ async def one(tenant_id: str, device_id: str) -> Response:
 
 
 @blueprint.post("/<tenant_id>/<device_id>/activate-code")
+@described(ActivationCode, status=201)
 async def make_code(tenant_id: str, device_id: str) -> Response:
     """Make a one-time activation code, good for 60 minutes; it replaces one that was not used."""
     demand_ids(tenant_id, device_id)
@@ -43,6 +49,7 @@ async def make_code(tenant_id: str, device_id: str) -> Response:
 
 
 @blueprint.post("/<device_id>/activate-code")
+@described(ActivationCode, status=201, name="admin_device_activate_code_by_id")
 async def make_code_by_id(device_id: str) -> Response:
     """As above, for an id that only one tenant uses; 409 when several do."""
     demand_ids("any", device_id)
@@ -56,6 +63,7 @@ async def make_code_by_id(device_id: str) -> Response:
 
 
 @blueprint.post("/<tenant_id>/<device_id>/revoke")
+@described(Device)
 async def revoke(tenant_id: str, device_id: str) -> Response:
     """Shut a device out for good: its tokens, leftover codes and live connections end."""
     demand_ids(tenant_id, device_id)
@@ -64,6 +72,7 @@ async def revoke(tenant_id: str, device_id: str) -> Response:
 
 
 @blueprint.post("/<tenant_id>/<device_id>/rotate-token")
+@described(DeviceToken, body=RotateBody, body_optional=True)
 async def rotate(tenant_id: str, device_id: str) -> Response:
     """Give a device a new token, shown this once; the old one stays valid for ``grace_s``."""
     demand_ids(tenant_id, device_id)

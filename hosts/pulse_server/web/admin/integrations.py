@@ -10,10 +10,12 @@ from quart import Blueprint, Response
 from pulse_postgres.integration_pages import shown_route
 from pulse_server.configured import UnknownChannel, channel_of, sealed, shown
 from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, TenantPage, schedule
+from pulse_server.outputs.integrations import Integration, IntegrationList, Route, RouteList
 from pulse_server.problems import field_errors
 from pulse_server.routing_input import route_of
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 
@@ -21,6 +23,7 @@ blueprint = Blueprint("integrations", __name__)
 
 
 @blueprint.get("/integrations")
+@described(IntegrationList, query=IntegrationQuery)
 async def show() -> Response:
     """Integrations, secrets masked."""
     asked = query_as(IntegrationQuery)
@@ -32,6 +35,7 @@ async def show() -> Response:
 
 
 @blueprint.post("/integrations")
+@described(Integration, body=IntegrationBody, status=201)
 async def create() -> Response:
     """Make an integration; its config is checked by the channel's own model."""
     wanted = await body_as(IntegrationBody)
@@ -50,6 +54,7 @@ async def create() -> Response:
 
 
 @blueprint.get("/integration-routes")
+@described(RouteList, query=TenantPage)
 async def show_routes() -> Response:
     """Routes."""
     asked = query_as(TenantPage)
@@ -58,6 +63,7 @@ async def show_routes() -> Response:
 
 
 @blueprint.post("/integration-routes")
+@described(Route, body=RouteBody, status=201)
 async def create_route() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted = await body_as(RouteBody)

@@ -6,7 +6,11 @@ from quart import Blueprint, Response
 
 from pulse_core.api import DeviceKey
 from pulse_server.inputs import AlertQuery, DeliveryQuery, TelemetryQuery
+from pulse_server.outputs.alerts import AlertList
+from pulse_server.outputs.deliveries import DeliveryList
+from pulse_server.outputs.devices import ReadingList
 from pulse_server.web.bodies import query_as
+from pulse_server.web.described import described
 from pulse_server.web.readings import readings_page
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
@@ -15,6 +19,7 @@ blueprint = Blueprint("reading", __name__)
 
 
 @blueprint.get("/devices/<tenant_id>/<device_id>/telemetry")
+@described(ReadingList, query=TelemetryQuery)
 async def telemetry(tenant_id: str, device_id: str) -> Response:
     """Readings of one device, newest first, in [start, end)."""
     demand_ids(tenant_id, device_id)
@@ -24,6 +29,7 @@ async def telemetry(tenant_id: str, device_id: str) -> Response:
 
 
 @blueprint.get("/alerts")
+@described(AlertList, query=AlertQuery)
 async def alerts() -> Response:
     """Alerts, newest first."""
     asked = query_as(AlertQuery)
@@ -31,6 +37,7 @@ async def alerts() -> Response:
 
 
 @blueprint.get("/deliveries")
+@described(DeliveryList, query=DeliveryQuery)
 async def deliveries() -> Response:
     """Deliveries, newest first, each with its attempts."""
     asked = query_as(DeliveryQuery)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_server.inputs import Page, TenantBody
+from pulse_server.outputs.tenants import Tenant, TenantList
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply, reply
 from pulse_server.web.services import services
 
@@ -14,6 +16,7 @@ blueprint = Blueprint("tenants", __name__, url_prefix="/tenants")
 
 
 @blueprint.get("")
+@described(TenantList, query=Page)
 async def show() -> Response:
     """Tenants by id."""
     asked = query_as(Page)
@@ -21,6 +24,7 @@ async def show() -> Response:
 
 
 @blueprint.post("")
+@described(Tenant, body=TenantBody, status=201)
 async def create() -> Response:
     """Make a tenant; 409 when there is one of that id."""
     wanted = await body_as(TenantBody)

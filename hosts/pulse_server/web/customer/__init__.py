@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, request
+from quart import Blueprint
 
 from pulse_core.principal import Role
 from pulse_server.web.customer import (
@@ -17,18 +17,15 @@ from pulse_server.web.customer import (
     routes,
     trials,
 )
-from pulse_server.web.principal import demand_role
+from pulse_server.web.demands import demands
 
 blueprint = Blueprint("customer", __name__, url_prefix="/customer")
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
 
 @blueprint.before_request
+@demands(Role.CUSTOMER_VIEWER, Role.CUSTOMER_ADMIN, writing=[Role.CUSTOMER_ADMIN])
 async def demand_customer() -> None:
     """Let a tenant's own callers in: viewers to read, admins to write. Before anything else is looked at."""
-    readers = [Role.CUSTOMER_VIEWER, Role.CUSTOMER_ADMIN]
-    await demand_role(readers if request.method in _READING else [Role.CUSTOMER_ADMIN])
 
 
 for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):

@@ -10,9 +10,11 @@ from pulse_postgres.delivery.pages import deliveries_of_alert
 from pulse_postgres.incidents import alert_page, one_alert
 from pulse_postgres.integration_pages import names_of
 from pulse_server.inputs import AlertPage
+from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply, reply
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ blueprint = Blueprint("customer_alerts", __name__, url_prefix="/alerts")
 
 
 @blueprint.get("")
+@described(AlertList, query=AlertPage)
 async def show() -> Response:
     """The tenant's alerts, newest first."""
     asked, mine = query_as(AlertPage), own()
@@ -29,6 +32,7 @@ async def show() -> Response:
 
 
 @blueprint.get("/<uuid:alert_id>")
+@described(AlertWithChanges)
 async def one(alert_id: uuid.UUID) -> Response:
     """One alert with its changes."""
     mine = own()
@@ -36,6 +40,7 @@ async def one(alert_id: uuid.UUID) -> Response:
 
 
 @blueprint.post("/<uuid:alert_id>/acknowledge")
+@described(AlertWithChanges)
 async def acknowledge(alert_id: uuid.UUID) -> Response:
     """Say that somebody looks after it; 409 when it is closed."""
     mine = own()
@@ -44,6 +49,7 @@ async def acknowledge(alert_id: uuid.UUID) -> Response:
 
 
 @blueprint.get("/<uuid:alert_id>/trace")
+@described(AlertTrace)
 async def trace(alert_id: uuid.UUID) -> Response:
     """For each change of an alert: what every route decided and why, and what became of what was sent."""
     mine = own()

@@ -7,21 +7,24 @@ from quart import Blueprint, Response
 from pulse_core.principal import Role
 from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_server.inputs import AuditPage
+from pulse_server.outputs.audit import OwnAuditLineList
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
-from pulse_server.web.principal import demand_role
+from pulse_server.web.demands import demands
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply
 
 blueprint = Blueprint("customer_audit_log", __name__, url_prefix="/audit-log")
 
 
 @blueprint.before_request
+@demands(Role.CUSTOMER_ADMIN)
 async def demand_admin() -> None:
     """Viewers see what is, not who did it."""
-    await demand_role([Role.CUSTOMER_ADMIN])
 
 
 @blueprint.get("")
+@described(OwnAuditLineList, query=AuditPage)
 async def show() -> Response:
     """The tenant's lines, newest first."""
     asked, mine = query_as(AuditPage), own()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_core.plugins import channel_schema
+from pulse_server.outputs.integrations import ChannelKinds
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 
@@ -12,6 +14,7 @@ blueprint = Blueprint("channels", __name__)
 
 
 @blueprint.get("/channel-types")
+@described(ChannelKinds)
 async def show() -> Response:
     """Every installed channel: its name, what it does, and the JSON Schema of its config."""
     channels = services().plugins.channels

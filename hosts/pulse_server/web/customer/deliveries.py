@@ -8,8 +8,10 @@ from quart import Blueprint, Response
 
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_server.inputs import DeliveryPage, Page
+from pulse_server.outputs.deliveries import Delivery, DeliveryList
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply, reply
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ blueprint = Blueprint("customer_deliveries", __name__)
 
 
 @blueprint.get("/deliveries")
+@described(DeliveryList, query=DeliveryPage)
 async def show() -> Response:
     """The tenant's deliveries, newest first."""
     asked, mine = query_as(DeliveryPage), own()
@@ -28,6 +31,7 @@ async def show() -> Response:
 
 
 @blueprint.get("/delivery-status")
+@described(DeliveryList, query=Page)
 async def status() -> Response:
     """What was delivered lately, each with its attempts."""
     asked, mine = query_as(Page), own()
@@ -38,6 +42,7 @@ async def status() -> Response:
 
 
 @blueprint.get("/deliveries/<uuid:delivery_id>")
+@described(Delivery)
 async def one(delivery_id: uuid.UUID) -> Response:
     """One delivery with its attempts."""
     mine = own()
@@ -45,6 +50,7 @@ async def one(delivery_id: uuid.UUID) -> Response:
 
 
 @blueprint.post("/deliveries/<uuid:delivery_id>/cancel")
+@described(Delivery)
 async def cancel(delivery_id: uuid.UUID) -> Response:
     """Do not attempt it again; 409 when it is finished, or an attempt is under way."""
     mine = own()

@@ -8,9 +8,11 @@ from pulse_core.api import DeviceKey
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import alert_page
 from pulse_server.inputs import DevicePage, TelemetryQuery
+from pulse_server.outputs.devices import DeviceDetail, DeviceList, ReadingList
 from pulse_server.web import readings
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
 
@@ -20,6 +22,7 @@ _ALERTS_SHOWN = 50
 
 
 @blueprint.get("")
+@described(DeviceList, query=DevicePage)
 async def show() -> Response:
     """The tenant's devices by id."""
     asked, mine = query_as(DevicePage), own()
@@ -29,6 +32,7 @@ async def show() -> Response:
 
 
 @blueprint.get("/<device_id>")
+@described(DeviceDetail)
 async def one(device_id: str) -> Response:
     """One device: its status and since when, the latest value of each metric, its alerts that are not closed."""
     mine = own()
@@ -41,6 +45,7 @@ async def one(device_id: str) -> Response:
 
 
 @blueprint.get("/<device_id>/telemetry")
+@described(ReadingList, query=TelemetryQuery)
 async def telemetry(device_id: str) -> Response:
     """Readings of one device, newest first, in [start, end)."""
     mine = own()

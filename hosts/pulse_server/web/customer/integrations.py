@@ -12,9 +12,11 @@ from pulse_core.errors import NotFound
 from pulse_postgres.integration_health import health_of
 from pulse_server.configured import UnknownChannel, channel_of, resealed, sealed, shown
 from pulse_server.inputs import IntegrationFields, IntegrationPatch, Page, TypedPage, TypeQuery, schedule
+from pulse_server.outputs.integrations import HealthyIntegration, HealthyIntegrationList
 from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.customer.own import Own, own
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 
@@ -28,6 +30,7 @@ blueprint = Blueprint("customer_integrations", __name__, url_prefix="/integratio
 
 
 @blueprint.get("")
+@described(HealthyIntegrationList, query=TypedPage)
 async def show() -> Response:
     """The tenant's webhooks, or its integrations of the channel ``?type=``, each with its health."""
     asked = query_as(TypedPage)
@@ -35,18 +38,21 @@ async def show() -> Response:
 
 
 @blueprint.post("")
+@described(HealthyIntegration, query=TypeQuery, body=IntegrationFields, status=201)
 async def create() -> Response:
     """Make a webhook, or an integration of the channel ``?type=``."""
     return await _create(query_as(TypeQuery).type)
 
 
 @blueprint.get("/<channel:type_>")
+@described(HealthyIntegrationList, query=Page)
 async def show_type(type_: str) -> Response:
     """The tenant's integrations of one channel."""
     return await _page(type_, query_as(Page))
 
 
 @blueprint.post("/<channel:type_>")
+@described(HealthyIntegration, body=IntegrationFields, status=201)
 async def create_type(type_: str) -> Response:
     """Make an integration of one channel."""
     return await _create(type_)
@@ -54,6 +60,7 @@ async def create_type(type_: str) -> Response:
 
 @blueprint.get("/<uuid:integration_id>")
 @blueprint.get("/<channel:type_>/<uuid:integration_id>")
+@described(HealthyIntegration)
 async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """One integration with its health."""
     mine = own()
@@ -62,6 +69,7 @@ async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
 
 @blueprint.patch("/<uuid:integration_id>")
 @blueprint.patch("/<channel:type_>/<uuid:integration_id>")
+@described(HealthyIntegration, body=IntegrationPatch)
 async def change(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Change what is given; see :class:`~pulse_server.inputs.IntegrationPatch`."""
     wanted, mine = await body_as(IntegrationPatch), own()
@@ -86,6 +94,7 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
 
 @blueprint.delete("/<uuid:integration_id>")
 @blueprint.delete("/<channel:type_>/<uuid:integration_id>")
+@described(status=204)
 async def remove(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Delete it with its routes, and cancel what waits for it; the ledger keeps what was sent."""
     mine = own()

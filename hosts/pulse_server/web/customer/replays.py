@@ -8,8 +8,10 @@ from quart import Blueprint, Response
 
 from pulse_postgres.delivery.pages import DeliveryFilter, one_delivery
 from pulse_server.inputs import ReplayBody
+from pulse_server.outputs.deliveries import Delivery, Replayed
 from pulse_server.web.bodies import Problem, body_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ blueprint = Blueprint("customer_replays", __name__, url_prefix="/deliveries")
 
 
 @blueprint.post("/<uuid:delivery_id>/replay")
+@described(Delivery, status=201)
 async def replay(delivery_id: uuid.UUID) -> Response:
     """Make a finished delivery again, and answer with the new one."""
     mine = own()
@@ -27,6 +30,7 @@ async def replay(delivery_id: uuid.UUID) -> Response:
 
 
 @blueprint.post("/replay")
+@described(Replayed, body=ReplayBody)
 async def replay_all() -> Response:
     """Count the finished deliveries that fit; or, given that count, make them all again."""
     wanted, mine = await body_as(ReplayBody), own()

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from quart import Blueprint, Response
 
 from pulse_postgres.integration_pages import shown_route
-from pulse_server.inputs import Page, RouteFields
+from pulse_server.inputs import Page, RouteFields, RoutePatch
+from pulse_server.outputs.integrations import Route, RouteList
 from pulse_server.routing_input import route_of
 from pulse_server.web.bodies import body_as, parse_as, query_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply, reply
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class _Changes(BaseModel):
 
 
 @blueprint.get("")
+@described(RouteList, query=Page)
 async def show() -> Response:
     """The tenant's routes."""
     asked, mine = query_as(Page), own()
@@ -35,6 +38,7 @@ async def show() -> Response:
 
 
 @blueprint.post("")
+@described(Route, body=RouteFields, status=201)
 async def create() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted, mine = await body_as(RouteFields), own()
@@ -43,6 +47,7 @@ async def create() -> Response:
 
 
 @blueprint.get("/<uuid:route_id>")
+@described(Route)
 async def one(route_id: uuid.UUID) -> Response:
     """One route."""
     mine = own()
@@ -50,6 +55,7 @@ async def one(route_id: uuid.UUID) -> Response:
 
 
 @blueprint.patch("/<uuid:route_id>")
+@described(Route, body=RoutePatch)
 async def change(route_id: uuid.UUID) -> Response:
     """Change the fields that are given."""
     changes, mine = await body_as(_Changes), own()
@@ -61,6 +67,7 @@ async def change(route_id: uuid.UUID) -> Response:
 
 
 @blueprint.delete("/<uuid:route_id>")
+@described(status=204)
 async def remove(route_id: uuid.UUID) -> Response:
     """Delete a route."""
     mine = own()

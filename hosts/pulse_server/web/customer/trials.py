@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from pulse_core.errors import NotFound
+from pulse_server.outputs.deliveries import Delivery
 from pulse_server.trial import tried
 from pulse_server.web.customer.own import own
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ blueprint = Blueprint("customer_trials", __name__, url_prefix="/integrations")
 
 @blueprint.post("/<uuid:integration_id>/test")
 @blueprint.post("/<channel:type_>/<uuid:integration_id>/test")
+@described(Delivery, also={202: Delivery})
 async def run(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Deliver a test at once: 200 with the delivery and its attempt, or 202 while it is not finished."""
     mine = own()

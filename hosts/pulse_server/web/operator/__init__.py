@@ -13,8 +13,9 @@ from quart import Blueprint, request
 
 from pulse_core.principal import Role
 from pulse_server.inputs import SMALL_ID
+from pulse_server.web.demands import demands
 from pulse_server.web.operator import audit_log, fleet, ledger, plugins, quarantine, settings, tenants
-from pulse_server.web.principal import demand_role
+from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ PARTS: tuple[ModuleType, ...] = (ledger, fleet, quarantine, plugins, audit_log, 
 
 
 @blueprint.before_request
+@demands(Role.OPERATOR, Role.OPERATOR_ADMIN)
 async def demand_operator() -> None:
     """Let only operators in, and only what the audit log knows of: without its line nothing is shown."""
-    caller = await demand_role([Role.OPERATOR, Role.OPERATOR_ADMIN])
     asked = request.query_string.decode("latin-1")[:_QUERY_KEPT]
     await services().audit.note(
-        caller.subject,
+        principal().subject,
         "operator.access",
         f"{request.method} {request.path}",
         {"query": asked},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_server.inputs import AuditQuery
+from pulse_server.outputs.audit import AuditLineList
 from pulse_server.web.bodies import query_as
+from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.replies import page_reply
 from pulse_server.web.services import services
@@ -15,6 +17,7 @@ blueprint.before_request(demand_admin)
 
 
 @blueprint.get("")
+@described(AuditLineList, query=AuditQuery)
 async def show() -> Response:
     """The audit log, newest first."""
     asked = query_as(AuditQuery)

@@ -8,8 +8,14 @@ from pulse_core.api import DeviceKey
 from pulse_postgres.counts import REJECTED_OVER_MIN
 from pulse_server.configured import shown
 from pulse_server.inputs import AlertQuery, DeliveryQuery, DevicePage, DeviceQuery, IntegrationQuery
+from pulse_server.outputs.alerts import AlertList
+from pulse_server.outputs.dashboards import OperatorDashboard
+from pulse_server.outputs.deliveries import DeliveryList
+from pulse_server.outputs.devices import DeviceDetailForOperators, DeviceList
+from pulse_server.outputs.integrations import HealthyIntegrationList
 from pulse_server.web import readings
 from pulse_server.web.bodies import query_as
+from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, demand_tenant_id, page_reply, reply
 from pulse_server.web.services import services
 
@@ -19,6 +25,7 @@ _ALERTS_SHOWN, _READINGS_SHOWN = 50, 50
 
 
 @blueprint.get("/dashboard")
+@described(OperatorDashboard)
 async def dashboard() -> Response:
     """Counts: tenants and devices by status, open alerts by severity, deliveries by status, refusals by reason."""
     overview = services().overview
@@ -27,6 +34,7 @@ async def dashboard() -> Response:
 
 
 @blueprint.get("/devices")
+@described(DeviceList, query=DeviceQuery)
 async def devices() -> Response:
     """Devices by tenant and id, with how each is doing."""
     asked = query_as(DeviceQuery)
@@ -34,6 +42,7 @@ async def devices() -> Response:
 
 
 @blueprint.get("/tenants/<tenant_id>/devices")
+@described(DeviceList, query=DevicePage)
 async def devices_of_tenant(tenant_id: str) -> Response:
     """The devices of one tenant."""
     demand_tenant_id(tenant_id)
@@ -43,6 +52,7 @@ async def devices_of_tenant(tenant_id: str) -> Response:
 
 
 @blueprint.get("/tenants/<tenant_id>/devices/<device_id>")
+@described(DeviceDetailForOperators)
 async def one_device(tenant_id: str, device_id: str) -> Response:
     """One device with its latest values, its newest readings and its alerts that are not closed."""
     demand_ids(tenant_id, device_id)
@@ -61,6 +71,7 @@ async def one_device(tenant_id: str, device_id: str) -> Response:
 
 
 @blueprint.get("/alerts")
+@described(AlertList, query=AlertQuery)
 async def alerts() -> Response:
     """Alerts, newest first."""
     asked = query_as(AlertQuery)
@@ -68,6 +79,7 @@ async def alerts() -> Response:
 
 
 @blueprint.get("/deliveries")
+@described(DeliveryList, query=DeliveryQuery)
 async def deliveries() -> Response:
     """Deliveries, newest first, each with its attempts."""
     asked = query_as(DeliveryQuery)
@@ -75,6 +87,7 @@ async def deliveries() -> Response:
 
 
 @blueprint.get("/integrations")
+@described(HealthyIntegrationList, query=IntegrationQuery)
 async def integrations() -> Response:
     """Integrations with their health and breakers; secrets are masked."""
     asked = query_as(IntegrationQuery)

@@ -6,6 +6,8 @@ import msgspec
 from quart import Blueprint, Response
 
 from pulse_core.masking import split_secrets
+from pulse_server.outputs.operating import PluginList
+from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 
@@ -13,6 +15,7 @@ blueprint = Blueprint("plugins", __name__, url_prefix="/plugins")
 
 
 @blueprint.get("")
+@described(PluginList)
 async def show() -> Response:
     """Every installed plugin, the enabled ones first, with the configuration of what it brought, secrets masked."""
     plugins = services().plugins

@@ -5,7 +5,9 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_server.inputs import QuarantineQuery
+from pulse_server.outputs.quarantine import RefusedCountList, RefusedMessageList
 from pulse_server.web.bodies import query_as
+from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply
 from pulse_server.web.services import services
 
@@ -13,6 +15,7 @@ blueprint = Blueprint("quarantine", __name__, url_prefix="/quarantine")
 
 
 @blueprint.get("")
+@described(RefusedMessageList, query=QuarantineQuery)
 async def kept() -> Response:
     """Refused messages that were kept, newest first; ``raw`` is base64."""
     asked = query_as(QuarantineQuery)
@@ -20,6 +23,7 @@ async def kept() -> Response:
 
 
 @blueprint.get("/counts")
+@described(RefusedCountList, query=QuarantineQuery)
 async def counts() -> Response:
     """How many were refused, by minute, tenant ('' for strangers) and reason; newest first."""
     asked = query_as(QuarantineQuery)

@@ -9,8 +9,10 @@ from quart import Blueprint, Response
 
 from pulse_core.plugin_set import did_you_mean
 from pulse_core.settings import Settings
+from pulse_server.outputs.settings import SettingsNow
 from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as
+from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.principal import principal
 from pulse_server.web.replies import reply
@@ -25,12 +27,14 @@ class _Changes(RootModel[dict[str, Any]]):
 
 
 @blueprint.get("")
+@described(SettingsNow)
 async def show() -> Response:
     """The settings as they take effect."""
     return _shown(await services().settings.load())
 
 
 @blueprint.post("")
+@described(SettingsNow, body=Settings)
 async def save() -> Response:
     """Change some of them. PROD forces both reject flags off."""
     changes = (await body_as(_Changes)).root

@@ -5,7 +5,9 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_server.inputs import Page, RemoveQuery, TenantBody, TenantPatch
+from pulse_server.outputs.tenants import Tenant, TenantDetail, TenantList, TenantRemoved
 from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.principal import principal
 from pulse_server.web.replies import demand_tenant_id, page_reply, reply
@@ -16,6 +18,7 @@ blueprint.before_request(demand_admin)
 
 
 @blueprint.get("")
+@described(TenantList, query=Page)
 async def show() -> Response:
     """Tenants by id."""
     asked = query_as(Page)
@@ -23,6 +26,7 @@ async def show() -> Response:
 
 
 @blueprint.post("")
+@described(Tenant, body=TenantBody, status=201)
 async def create() -> Response:
     """Make a tenant; 409 when there is one of that id."""
     wanted = await body_as(TenantBody)
@@ -30,6 +34,7 @@ async def create() -> Response:
 
 
 @blueprint.get("/<tenant_id>")
+@described(TenantDetail)
 async def one(tenant_id: str) -> Response:
     """One tenant."""
     demand_tenant_id(tenant_id)
@@ -37,6 +42,7 @@ async def one(tenant_id: str) -> Response:
 
 
 @blueprint.patch("/<tenant_id>")
+@described(TenantDetail, body=TenantPatch)
 async def change(tenant_id: str) -> Response:
     """Rename, suspend or resume a tenant."""
     demand_tenant_id(tenant_id)
@@ -46,6 +52,7 @@ async def change(tenant_id: str) -> Response:
 
 
 @blueprint.delete("/<tenant_id>")
+@described(TenantRemoved, query=RemoveQuery)
 async def remove(tenant_id: str) -> Response:
     """Remove a suspended tenant with all its data, for good; ``?confirm=`` repeats its id."""
     demand_tenant_id(tenant_id)

@@ -1,0 +1,106 @@
+"""Alerts, and why somebody was, or was not, told."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pydantic import Field
+
+from pulse_core.records import AlertEvent, AlertStatus, Severity
+from pulse_server.inputs.fields import AlertType, DeviceId, SeverityName, SiteId, TenantId
+from pulse_server.outputs.answers import Answer, PageOf, Time
+from pulse_server.outputs.deliveries import Delivery
+
+
+class Alert(Answer):
+    """An alert."""
+
+    tenant_id: TenantId
+    alert_id: uuid.UUID
+    device_id: DeviceId
+    site_id: SiteId
+    alert_type: AlertType
+    status: AlertStatus
+    severity: Severity
+    severity_name: SeverityName
+    confidence: float = Field(ge=0, le=1)
+    summary: str
+    details: dict[str, Any]
+    """What the evaluator has to say about it."""
+    opened_at: Time
+    acknowledged_at: Time | None
+    closed_at: Time | None
+
+
+AlertList = PageOf[Alert]
+
+
+class RouteDecision(Answer):
+    """What one route decided about a change. Its integration and name are those it had then."""
+
+    route_id: uuid.UUID
+    matched: bool
+    failed: str | None
+    """The condition that did not hold."""
+    integration_id: uuid.UUID | None = None
+    name: str = ""
+
+
+class AlertChange(Answer):
+    """One step in an alert's life."""
+
+    event: AlertEvent
+    changed_at: Time
+    decisions: list[RouteDecision]
+
+
+class AlertWithChanges(Alert):
+    """An alert and how it came to what it is."""
+
+    changes: list[AlertChange]
+
+
+class TracedDelivery(Delivery):
+    """A delivery and what it caused: its fallback, its replays."""
+
+    caused: list[TracedDelivery]
+
+
+class IntegrationThen(Answer):
+    """An integration that is, or was, there."""
+
+    integration_id: uuid.UUID
+    name: str
+    type: str
+    deleted: bool
+
+
+class TracedRoute(Answer):
+    """What one route decided, why, and what became of it."""
+
+    route_id: uuid.UUID
+    name: str
+    integration: IntegrationThen | None
+    matched: bool
+    failed: str | None
+    why: str
+    """The decision as a sentence."""
+    deliveries: list[TracedDelivery]
+
+
+class TracedChange(Answer):
+    """One step in an alert's life, and every route's decision."""
+
+    event: AlertEvent
+    changed_at: Time
+    routes: list[TracedRoute]
+
+
+class AlertTrace(Answer):
+    """For each change of an alert: what every route decided and why, and what became of what was sent."""
+
+    alert: Alert
+    changes: list[TracedChange]
+    others: list[TracedDelivery]
+    """Deliveries that no decision made."""
