@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pulse_core.config import load_config
 from pulse_core.plugins import load_plugins
@@ -13,6 +14,7 @@ from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.pool import open_pool
 from pulse_server.web import create_app
 from pulse_server.web.services import Pools, Services
+from support.openapi import contract_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,13 +36,19 @@ class Caller:
         self.headers = headers
 
     async def call(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any, Any]:
-        """Status, JSON (or bytes), headers."""
-        headers = {**self.headers, **more.pop("headers", {})}
+        """Status, JSON (or bytes), headers. The answer must be one that the OpenAPI document allows.
+
+        :param broken: whoever answers was broken for the test, so the document knows nothing of it.
+        """
+        headers, broken = {**self.headers, **more.pop("headers", {})}, more.pop("broken", False)
         if body is not None:
             more["json"] = body
         response = await self.client.open(f"{self.prefix}{path}", method=method, headers=headers, **more)
         raw = await response.get_data(as_text=False)
         kind = response.headers.get("Content-Type", "")
+        if not broken:
+            asked = f"{self.prefix}{path}".partition("?")[0]
+            contract_of(self.client.app).check(method, unquote(asked), response.status_code, kind, raw)
         return response.status_code, await response.get_json(force=True) if "json" in kind else raw, response.headers
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any, Any]:

@@ -35,6 +35,9 @@ RIGHTS: dict[str, frozenset[str] | None] = {
     "GET /": NOT_FROM_ELSEWHERE,
     "GET /live/data.json": NOT_FROM_ELSEWHERE,
     "GET /static/<path:filename>": EVERYBODY,
+    "GET /docs": EVERYBODY,
+    "GET /docs/assets/<name>": EVERYBODY,
+    "GET /openapi.json": EVERYBODY,
     "GET /.well-known/jwks.json": EVERYBODY,
     "GET /.well-known/oauth-authorization-server": EVERYBODY,
     "POST /api/auth/token": EVERYBODY,
@@ -134,6 +137,7 @@ class Route(NamedTuple):
             .replace("<path:filename>", "live.js")
             .replace("<tenant_id>", OURS)
             .replace("<device_id>", device_id)
+            .replace("<name>", "swagger-ui.css")
         )
 
 

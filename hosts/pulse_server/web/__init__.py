@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, auth, customer, errors, home, operator, requests
+from pulse_server.web import admin, auth, customer, docs, errors, home, operator, requests
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def create_app(services: Services) -> Quart:
     app.register_blueprint(customer.blueprint)
     app.register_blueprint(operator.blueprint)
     app.register_blueprint(home.blueprint)
+    app.register_blueprint(docs.blueprint)
     if services.config.demo:
         app.register_blueprint(live)
     return app

@@ -57,7 +57,7 @@ def _tries() -> Tries:
 
 
 @blueprint.post("/api/auth/token")
-@described(TokenPair, body=LoginBody)
+@described(TokenPair, body=LoginBody, refuses=[401, 429])
 async def token() -> Response:
     """Trade a name and password for an access token and a refresh token."""
     wanted = await body_as(LoginBody)
@@ -68,7 +68,7 @@ async def token() -> Response:
 
 
 @blueprint.post("/api/auth/refresh")
-@described(TokenPair, body=RefreshBody)
+@described(TokenPair, body=RefreshBody, refuses=[401, 429])
 async def refresh() -> Response:
     """Trade a refresh token for the next pair; it is good for one time."""
     wanted = await body_as(RefreshBody)
@@ -78,7 +78,7 @@ async def refresh() -> Response:
 
 
 @blueprint.post("/api/auth/logout")
-@described(body=RefreshBody, status=204)
+@described(body=RefreshBody, status=204, refuses=[429])
 async def logout() -> Response:
     """End the session of a refresh token, its access tokens too. An unknown one is answered alike."""
     wanted = await body_as(RefreshBody)

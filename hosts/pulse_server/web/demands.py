@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import request
 
 from pulse_server.web.principal import demand_role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from quart import Quart
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from pulse_core.principal import Role
 
@@ -61,9 +59,12 @@ def demands_admin_key(guard: GuardT) -> GuardT:
     return guard
 
 
-def demands_of(app: Quart, endpoint: str) -> list[Demand]:
-    """What the blueprints of a route demand, the outermost first: each must be met."""
+def demands_of(guards_of: Mapping[Any, Sequence[object]], endpoint: str) -> list[Demand]:
+    """What the blueprints of a route demand, the outermost first: each must be met.
+
+    :param guards_of: an application's ``before_request_funcs``.
+    """
     parts = endpoint.split(".")[:-1]
     blueprints = [".".join(parts[: end + 1]) for end in range(len(parts))]
-    guards = [guard for blueprint in blueprints for guard in app.before_request_funcs.get(blueprint, ())]
+    guards = [guard for blueprint in blueprints for guard in guards_of.get(blueprint, ())]
     return [demand for guard in guards if (demand := getattr(guard, _ATTRIBUTE, None)) is not None]

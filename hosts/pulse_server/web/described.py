@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from quart_schema import document_querystring, document_request, document_response, hide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pydantic import BaseModel
 
@@ -28,6 +28,7 @@ class Description:
     body_optional: bool
     name: str
     known: bool
+    refuses: frozenset[int]
 
 
 def described(
@@ -36,10 +37,11 @@ def described(
     query: type[BaseModel] | None = None,
     body: type[BaseModel] | None = None,
     status: int = 200,
-    also: dict[int, type[BaseModel]] | None = None,
+    also: Mapping[int, type[BaseModel] | None] | None = None,
     body_optional: bool = False,
     name: str = "",
     known: bool = False,
+    refuses: Collection[int] = (),
 ) -> Callable[[RouteT], RouteT]:
     """Say of a route what it answers (with ``status``; None: nothing) and takes. Checks nothing: the route does.
 
@@ -47,6 +49,7 @@ def described(
     :param body_optional: an empty body counts as ``{}``.
     :param name: the operation's name for clients, without the method, when the one made of its path will not do.
     :param known: for whoever has a valid token, of any role; where a blueprint demands roles, that is known by itself.
+    :param refuses: statuses of problems that do not follow from what it takes and who may call it.
     """
     answers = {status: answer, **(also or {})}
 
@@ -58,7 +61,7 @@ def described(
         for code, model in answers.items():
             if model is not None:
                 document_response(model, code)(route)
-        setattr(route, _ATTRIBUTE, Description(answers, query, body, body_optional, name, known))
+        setattr(route, _ATTRIBUTE, Description(answers, query, body, body_optional, name, known, frozenset(refuses)))
         return route
 
     return describe

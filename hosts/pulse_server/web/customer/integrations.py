@@ -30,7 +30,7 @@ blueprint = Blueprint("customer_integrations", __name__, url_prefix="/integratio
 
 
 @blueprint.get("")
-@described(HealthyIntegrationList, query=TypedPage)
+@described(HealthyIntegrationList, query=TypedPage, refuses=[404])
 async def show() -> Response:
     """The tenant's webhooks, or its integrations of the channel ``?type=``, each with its health."""
     asked = query_as(TypedPage)
@@ -38,7 +38,7 @@ async def show() -> Response:
 
 
 @blueprint.post("")
-@described(HealthyIntegration, query=TypeQuery, body=IntegrationFields, status=201)
+@described(HealthyIntegration, query=TypeQuery, body=IntegrationFields, status=201, refuses=[404])
 async def create() -> Response:
     """Make a webhook, or an integration of the channel ``?type=``."""
     return await _create(query_as(TypeQuery).type)
@@ -71,7 +71,7 @@ async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
 @blueprint.patch("/<channel:type_>/<uuid:integration_id>")
 @described(HealthyIntegration, body=IntegrationPatch)
 async def change(integration_id: uuid.UUID, type_: str | None = None) -> Response:
-    """Change what is given; see :class:`~pulse_server.inputs.IntegrationPatch`."""
+    """Change what is given."""
     wanted, mine = await body_as(IntegrationPatch), own()
     found = await _get(mine, integration_id, type_)
     changes: dict[str, Any] = {"name": wanted.name, "enabled": wanted.enabled}
