@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_server.inputs import QuarantineQuery
+from pulse_server.inputs import CountsQuery, QuarantineQuery
 from pulse_server.web.bodies import query_as
 from pulse_server.web.replies import page_reply
 from pulse_server.web.services import services
@@ -22,5 +22,5 @@ async def kept() -> Response:
 @blueprint.get("/counts")
 async def counts() -> Response:
     """How many were refused, by minute, tenant ('' for strangers) and reason; newest first."""
-    asked = query_as(QuarantineQuery)
+    asked = query_as(CountsQuery)
     return page_reply(await services().overview.refused(**asked.model_dump()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_server.inputs import Page, RemoveQuery, TenantBody, TenantPatch
+from pulse_server.inputs import RemoveQuery, TenantBody, TenantListQuery, TenantPatch
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.principal import principal
@@ -18,8 +18,8 @@ blueprint.before_request(demand_admin)
 @blueprint.get("")
 async def show() -> Response:
     """Tenants by id."""
-    asked = query_as(Page)
-    return page_reply(await services().provisioning.tenants(limit=asked.limit, cursor=asked.cursor))
+    asked = query_as(TenantListQuery)
+    return page_reply(await services().provisioning.tenants(**asked.model_dump()))
 
 
 @blueprint.post("")
