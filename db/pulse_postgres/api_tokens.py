@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from pulse_core.errors import NotFound
-from pulse_core.principal import Principal, Role
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.paging import Page, Where, page_of, read_cursor, within
+from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.sorting import KEY, By, Orders, Sorted
+from pulse_postgres.token_check import PREFIX
 from pulse_postgres.tokens import hash_token, new_token
 
 if TYPE_CHECKING:
     import asyncpg
 
-PREFIX = "pulse_"
-"""By this a token is known for what it is, in a log or a leak."""
+    from pulse_core.principal import Role
+    from pulse_postgres.connections import Connections
 
-_LOOKS_LIKE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _SHOWN = "tenant_id, token_id, name, role, created_at, created_by, expires_at, last_used_at, revoked_at"
 
 _CREATE = """
@@ -34,23 +33,19 @@ _CREATE = """
 _REVOKE = """
     UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now()) WHERE token_id = $1 RETURNING tenant_id, name
 """
-_FIND = """
-    SELECT a.tenant_id, a.token_id, a.name, a.role,
-           a.last_used_at IS NULL OR a.last_used_at < now() - interval '1 minute' AS note
-    FROM api_tokens a LEFT JOIN tenants t ON t.tenant_id = a.tenant_id
-    WHERE a.token_hash = $1 AND a.revoked_at IS NULL AND a.expires_at > now()
-      AND (a.tenant_id = '' OR t.status = 'ACTIVE')
-"""
-# SKIP LOCKED: somebody else is noting the same just now, and nobody needs to wait for that.
-_USED = """
-    UPDATE api_tokens SET last_used_at = now() WHERE (tenant_id, token_id) IN (
-        SELECT tenant_id, token_id FROM api_tokens WHERE tenant_id = $1 AND token_id = $2 FOR UPDATE SKIP LOCKED)
-"""
 
 
-def looks_like_token(text: str) -> bool:
-    """Whether this has the form of an API token."""
-    return _LOOKS_LIKE.fullmatch(text) is not None
+TOKEN_ORDERS = Orders(
+    by={
+        "token_id": KEY,
+        "name": By("name"),
+        "created_at": By("created_at", datetime),
+        "expires_at": By("expires_at", datetime),
+        "last_used_at": By("last_used_at", datetime, nullable=True),
+    },
+    key={"tenant_id": By("tenant_id"), "token_id": By("token_id", uuid.UUID)},
+    default="token_id",
+)
 
 
 class Minted(Struct, frozen=True):
@@ -82,19 +77,9 @@ class ApiTokens:
             await audit(connection, actor, "token.create", tenant_id=owner, resource=resource, details=details)
         return Minted(row["token_id"], token, row["expires_at"])
 
-    async def page(self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Tokens by tenant (operators' first) and id, without what they are."""
-        limit = within(limit)
-        where = Where()
-        where.add_given("tenant_id = {}", tenant_id)
-        if after := read_cursor(cursor, tuple[str, uuid.UUID]):
-            where.add("(tenant_id, token_id) > ({}, {})", *after)
-        query = (
-            f"SELECT {_SHOWN} FROM api_tokens WHERE {where} ORDER BY tenant_id, token_id LIMIT {where.put(limit + 1)}"
-        )
-        with asking():
-            rows = await self._pool.fetch(query, *where.arguments)
-        return page_of(rows, limit, dict, "tenant_id", "token_id")
+    async def page(self, **asked: Any) -> Page:
+        """Tokens, without what they are; see :func:`token_page`."""
+        return await token_page(self._pool, **asked)
 
     async def revoke(self, token_id: uuid.UUID, *, actor: str) -> str:
         """End a token for good; return its name. Again changes nothing. Raises NotFound."""
@@ -107,20 +92,28 @@ class ApiTokens:
             return str(row["name"])
 
 
-class TokenCheck:
-    """Who holds a token. ``pool`` logs in as pulse_auth."""
+async def token_page(
+    pool: Connections,
+    *,
+    tenant_id: str | None = None,
+    role: str | None = None,
+    sort: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """Tokens by tenant (operators' first) and id, unless ``sort`` is another of TOKEN_ORDERS.
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
-        self._pool = pool
-
-    async def principal(self, token: str) -> Principal | None:
-        """Whose token this is; None for one that is unknown, expired, revoked, or of a suspended tenant."""
-        if not looks_like_token(token):
-            return None
-        with asking():
-            row = await self._pool.fetchrow(_FIND, hash_token(token))
-            if row is None:
-                return None
-            if row["note"]:
-                await self._pool.execute(_USED, row["tenant_id"], row["token_id"])
-        return Principal(f"token:{row['name']}", Role(row["role"]), row["tenant_id"] or None)
+    :param tenant_id: '' for operators'; None for all.
+    """
+    part = Sorted(TOKEN_ORDERS, sort, limit, cursor)
+    where = Where()
+    where.add_given("tenant_id = {}", tenant_id)
+    where.add_given("role = {}", role)
+    part.begin(where)
+    query = f"""
+        SELECT {_SHOWN}, {part.position} FROM api_tokens
+        WHERE {where} ORDER BY {part.order} LIMIT {where.put(part.limit + 1)}
+    """
+    with asking():
+        rows = await pool.fetch(query, *where.arguments)
+    return part.page(rows, item_of)

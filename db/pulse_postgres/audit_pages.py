@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from pulse_postgres.acting import asking
-from pulse_postgres.paging import Page, Where, item_of, page_of, read_cursor, within
-from pulse_postgres.sqltime import us
+from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.sorting import By, Orders, Sorted
 
 if TYPE_CHECKING:
     import asyncpg
@@ -27,11 +27,27 @@ _OWN = f"""
 """For customers: where operators sit is not theirs to know."""
 
 
+AUDIT_ORDERS = Orders(
+    by={
+        "at": By("at", datetime, backward=True),
+        "actor": By("actor"),
+        "action": By("action"),
+        "resource": By("resource"),
+    },
+    key={"tenant_id": By("tenant_id"), "audit_id": By("audit_id", uuid.UUID)},
+    default="-at",
+)
+
+
 class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Which lines; what is None does not matter. Written at ``since`` or later, before ``before``."""
+    """Which lines; what is None does not matter. Written at ``since`` or later, before ``before``.
+
+    ``resource`` is what the line's begins with.
+    """
 
     actor: str | None = None
     action: str | None = None
+    resource: str | None = None
     since: datetime | None = None
     before: datetime | None = None
 
@@ -41,38 +57,43 @@ async def audit_page(
     wanted: AuditFilter,
     *,
     tenant_id: str | None = None,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
     """Every line, or those about one tenant ('' for what concerns none)."""
-    return await _page(pool, _ALL, wanted, tenant_id, limit, cursor)
+    return await _page(pool, _ALL, wanted, tenant_id, Sorted(AUDIT_ORDERS, sort, limit, cursor))
 
 
 async def own_audit_page(
-    pool: Connections, wanted: AuditFilter, tenant_id: str, *, limit: int = 50, cursor: str | None = None
+    pool: Connections,
+    wanted: AuditFilter,
+    tenant_id: str,
+    *,
+    sort: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
     """What a customer may read: its tenant's lines, without the addresses of those who are not its own."""
-    return await _page(pool, _OWN, wanted, tenant_id, limit, cursor)
+    return await _page(pool, _OWN, wanted, tenant_id, Sorted(AUDIT_ORDERS, sort, limit, cursor))
 
 
-async def _page(
-    pool: Connections, columns: str, wanted: AuditFilter, tenant_id: str | None, limit: int, cursor: str | None
-) -> Page:
-    limit = within(limit)
+async def _page(pool: Connections, columns: str, wanted: AuditFilter, tenant_id: str | None, part: Sorted) -> Page:
     where = Where()
     where.add_given("tenant_id = {}", tenant_id)
     where.add_given("actor = {}", wanted.actor)
     where.add_given("action = {}", wanted.action)
+    where.add_given("starts_with(resource, {})", wanted.resource)
     where.add_given("at >= {}", wanted.since)
     where.add_given("at < {}", wanted.before)
-    where.add_position(read_cursor(cursor, tuple[int, uuid.UUID]), "at", "audit_id")
+    part.begin(where)
     query = f"""
-        SELECT {columns}, {us("at")} AS position FROM audit_log
-        WHERE {where} ORDER BY at DESC, audit_id LIMIT {where.put(limit + 1)}
+        SELECT {columns}, {part.position} FROM audit_log
+        WHERE {where} ORDER BY {part.order} LIMIT {where.put(part.limit + 1)}
     """
     with asking():
         rows = await pool.fetch(query, *where.arguments)
-    return page_of(rows, limit, _line, "position", "audit_id")
+    return part.page(rows, _line)
 
 
 def _line(row: asyncpg.Record) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from pulse_core.errors import NotFound
 from pulse_core.records import Severity
 from pulse_postgres.acting import asking
-from pulse_postgres.paging import Page, Where, item_of, page_of, read_cursor, within
-from pulse_postgres.sqltime import us
+from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.sorting import By, Orders, Sorted
 
 if TYPE_CHECKING:
     import asyncpg
@@ -21,18 +23,29 @@ if TYPE_CHECKING:
 _DIGITS = 6
 """What a ``real`` is good for."""
 
-_Position = tuple[int, uuid.UUID]
-
 # Every index leads with the tenant: so each tenant gives its own newest, and the newest of those are the page.
-_ALERTS = f"""
-    SELECT a.*, {us("a.opened_at")} AS position
-    FROM tenants t CROSS JOIN LATERAL (
+_ALERTS = """
+    SELECT a.* FROM tenants t CROSS JOIN LATERAL (
         SELECT tenant_id, alert_id, device_id, site_id, alert_type, status, severity, confidence, summary, details,
-               opened_at, acknowledged_at, closed_at
-        FROM alerts WHERE tenant_id = t.tenant_id AND %s
-        ORDER BY opened_at DESC, alert_id LIMIT %s) AS a
-    WHERE %s ORDER BY a.opened_at DESC, a.alert_id LIMIT %s
+               opened_at, acknowledged_at, closed_at, %s
+        FROM alerts WHERE tenant_id = t.tenant_id AND %s ORDER BY %s LIMIT %s) AS a
+    WHERE %s ORDER BY %s LIMIT %s
 """
+
+ALERT_ORDERS = Orders(
+    by={
+        "opened_at": By("opened_at", datetime, backward=True),
+        "severity": By("severity", int),
+        "status": By("status"),
+        "alert_type": By("alert_type"),
+        "device_id": By("device_id"),
+        "site_id": By("site_id"),
+        "acknowledged_at": By("acknowledged_at", datetime, nullable=True),
+        "closed_at": By("closed_at", datetime, nullable=True),
+    },
+    key={"tenant_id": By("tenant_id"), "alert_id": By("alert_id", uuid.UUID)},
+    default="-opened_at",
+)
 
 _CHANGES = """
     SELECT event, changed_at, decisions FROM alert_changes WHERE tenant_id = $1 AND alert_id = $2
@@ -40,33 +53,54 @@ _CHANGES = """
 """
 
 
+class AlertFilter(Struct, frozen=True, kw_only=True):
+    """Which alerts; what is None does not matter. Opened at ``opened_from`` or later, before ``opened_before``.
+
+    ``severity`` is that one, ``min_severity`` that one or worse. ``live``: those that are not CLOSED.
+    """
+
+    device_id: str | None = None
+    site_id: str | None = None
+    alert_type: str | None = None
+    status: str | None = None
+    severity: int | None = None
+    min_severity: int | None = None
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+    live: bool = False
+
+    def where(self) -> Where:
+        """The conditions."""
+        where = Where()
+        for name in ("device_id", "site_id", "alert_type", "status", "severity"):
+            where.add_given(f"{name} = {{}}", getattr(self, name))
+        where.add_given("severity >= {}", self.min_severity)
+        where.add_given("opened_at >= {}", self.opened_from)
+        where.add_given("opened_at < {}", self.opened_before)
+        if self.live or self.status in {"OPEN", "ACKNOWLEDGED"}:
+            where.add("status <> 'CLOSED'")  # a generic plan cannot tell by itself that the index of the few will do
+        return where
+
+
 async def alert_page(
     pool: Connections,
+    wanted: AlertFilter,
     *,
     tenant_id: str | None = None,
-    device_id: str | None = None,
-    alert_type: str | None = None,
-    status: str | None = None,
-    live: bool = False,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Alerts, the newest first; ``live``: those that are not CLOSED."""
-    inner = Where()
-    inner.add_given("device_id = {}", device_id)
-    inner.add_given("alert_type = {}", alert_type)
-    inner.add_given("status = {}", status)
-    if live or status in {"OPEN", "ACKNOWLEDGED"}:
-        inner.add("status <> 'CLOSED'")  # a generic plan cannot tell by itself that the index of the few will do
-    rows, limit = await newest(pool, _ALERTS, inner, ("opened_at", "alert_id"), tenant_id, limit, cursor)
-    return page_of(rows, limit, _alert, "position", "alert_id")
+    """Alerts, the newest first unless ``sort`` is another of ALERT_ORDERS."""
+    part = Sorted(ALERT_ORDERS, sort, limit, cursor)
+    return part.page(await of_each_tenant(pool, _ALERTS, "a", wanted.where(), part, tenant_id), _alert)
 
 
 async def one_alert(pool: Connections, tenant_id: str, alert_id: uuid.UUID) -> dict[str, Any]:
     """One alert with its ``changes``, each with what every route decided about it. Raises NotFound."""
     inner = Where()
     inner.add("alert_id = {}", alert_id)
-    rows, _ = await newest(pool, _ALERTS, inner, ("opened_at", "alert_id"), tenant_id, 1, None)
+    rows = await of_each_tenant(pool, _ALERTS, "a", inner, Sorted(ALERT_ORDERS, None, 1, None), tenant_id)
     if not rows:
         raise NotFound("there is no such alert")
     with asking():
@@ -77,28 +111,22 @@ async def one_alert(pool: Connections, tenant_id: str, alert_id: uuid.UUID) -> d
     }
 
 
-async def newest(
-    pool: Connections,
-    query: str,
-    inner: Where,
-    order: tuple[str, str],
-    tenant_id: str | None,
-    limit: int,
-    cursor: str | None,
-) -> tuple[list[asyncpg.Record], int]:
-    """One row more than a page of ``query``, and the page's size.
+async def of_each_tenant(
+    pool: Connections, query: str, alias: str, inner: Where, part: Sorted, tenant_id: str | None
+) -> list[asyncpg.Record]:
+    """One row more than a page of ``query``.
 
-    :param query: with places for the conditions of one tenant's part, its limit, those on tenants, and the limit.
-    :param order: the columns of the time (newest first) and of the id.
+    :param query: with places for the position, conditions, order and limit of one tenant's part, and for the
+        conditions on tenants, order and limit of the whole.
+    :param alias: of the subquery that is one tenant's part.
     """
-    limit = within(limit)
-    inner.add_position(read_cursor(cursor, _Position), *order)
+    part.begin(inner)
     outer = inner.outer()
     outer.add_given("t.tenant_id = {}", tenant_id)
-    most = outer.put(limit + 1)
+    most = outer.put(part.limit + 1)
+    places = (part.position, inner, part.order, most, outer, part.outer_order(alias), most)
     with asking():
-        rows = await pool.fetch(query % (inner, most, outer, most), *outer.arguments)
-    return rows, limit
+        return await pool.fetch(query % places, *outer.arguments)
 
 
 def _alert(row: asyncpg.Record) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pulse_postgres.acting import asking
-from pulse_postgres.paging import Page, Where, page_of, read_cursor, within
+from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.routes import COLUMNS, route_of
+from pulse_postgres.sorting import KEY, By, Orders, Sorted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +34,35 @@ _NAMES = """
     SELECT integration_id, name, type, deleted_at IS NOT NULL AS deleted FROM integrations
     WHERE tenant_id = $1 AND integration_id = ANY($2::uuid[])
 """
-_Position = tuple[str, uuid.UUID]
+INTEGRATION_ORDERS = Orders(
+    by={
+        "integration_id": KEY,
+        "name": By("name"),
+        "type": By("type"),
+        "enabled": By("enabled", bool),
+        "created_at": By("created_at", datetime),
+        "updated_at": By("updated_at", datetime),
+    },
+    key={"tenant_id": By("tenant_id"), "integration_id": By("integration_id", uuid.UUID)},
+    default="integration_id",
+)
+ROUTE_ORDERS = Orders(
+    by={
+        "route_id": KEY,
+        "priority": By("r.priority", int),
+        "name": By("r.name"),
+        "enabled": By("r.enabled", bool),
+    },
+    key={"tenant_id": By("r.tenant_id"), "route_id": By("r.route_id", uuid.UUID)},
+    default="route_id",
+)
 
 
 def integration_of(row: asyncpg.Record) -> dict[str, Any]:
     """Make an item of a row of :data:`SHOWN`."""
     retry = row["retry"]
     return {
-        **row,
+        **item_of(row),
         "config": msgspec.json.decode(row["config"]),
         "retry": None if retry is None else msgspec.json.decode(retry),
     }
@@ -50,21 +73,28 @@ async def integration_page(
     *,
     tenant_id: str | None = None,
     type_: str | None = None,
+    enabled: bool | None = None,
+    search: str | None = None,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Integrations by tenant and id."""
-    limit = within(limit)
+    """Integrations by tenant and id, unless ``sort`` is another of INTEGRATION_ORDERS; ``search``: in the name."""
+    part = Sorted(INTEGRATION_ORDERS, sort, limit, cursor)
     where = Where()
     where.add(LIVE)
     where.add_given("tenant_id = {}", tenant_id)
     where.add_given("type = {}", type_)
-    if after := read_cursor(cursor, _Position):
-        where.add("(tenant_id, integration_id) > ({}, {})", *after)
-    order = f"ORDER BY tenant_id, integration_id LIMIT {where.put(limit + 1)}"
+    where.add_given("enabled = {}", enabled)
+    where.add_given("strpos(lower(name), lower({}::text)) > 0", search)
+    part.begin(where)
+    query = f"""
+        SELECT {SHOWN}, {part.position} FROM integrations
+        WHERE {where} ORDER BY {part.order} LIMIT {where.put(part.limit + 1)}
+    """
     with asking():
-        rows = await pool.fetch(f"SELECT {SHOWN} FROM integrations WHERE {where} {order}", *where.arguments)
-    return page_of(rows, limit, integration_of, "tenant_id", "integration_id")
+        rows = await pool.fetch(query, *where.arguments)
+    return part.page(rows, integration_of)
 
 
 async def names_of(
@@ -77,18 +107,34 @@ async def names_of(
 
 
 async def route_page(
-    pool: Connections, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None
+    pool: Connections,
+    *,
+    tenant_id: str | None = None,
+    integration_id: uuid.UUID | None = None,
+    enabled: bool | None = None,
+    sort: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
-    """Routes by tenant and id; severities are numbers."""
-    limit = within(limit)
+    """Routes by tenant and id, unless ``sort`` is another of ROUTE_ORDERS; severities are numbers.
+
+    :param integration_id: those that lead to it, at first or as the fallback.
+    """
+    part = Sorted(ROUTE_ORDERS, sort, limit, cursor)
     where = Where()
     where.add_given("r.tenant_id = {}", tenant_id)
-    if after := read_cursor(cursor, _Position):
-        where.add("(r.tenant_id, r.route_id) > ({}, {})", *after)
-    order = f"ORDER BY r.tenant_id, r.route_id LIMIT {where.put(limit + 1)}"
+    if integration_id is not None:
+        target = where.put(integration_id)
+        where.add(f"(r.integration_id = {target} OR r.fallback_integration_id = {target})")
+    where.add_given("r.enabled = {}", enabled)
+    part.begin(where)
+    query = f"""
+        SELECT {COLUMNS}, {part.position} FROM integration_routes r
+        WHERE {where} ORDER BY {part.order} LIMIT {where.put(part.limit + 1)}
+    """
     with asking():
-        rows = await pool.fetch(f"SELECT {COLUMNS} FROM integration_routes r WHERE {where} {order}", *where.arguments)
-    return page_of(rows, limit, lambda row: shown_route(route_of(row)), "tenant_id", "route_id")
+        rows = await pool.fetch(query, *where.arguments)
+    return part.page(rows, lambda row: shown_route(route_of(row)))
 
 
 def shown_route(route: Route) -> dict[str, Any]:

@@ -119,11 +119,9 @@ class Integrations:
             await _note(connection, actor, "integration.create", tenant_id, made["integration_id"])
         return made
 
-    async def page(
-        self, tenant_id: str, *, type_: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page:
-        """The tenant's integrations, in the order of their ids."""
-        return await integration_page(self._pool, tenant_id=tenant_id, type_=type_, limit=limit, cursor=cursor)
+    async def page(self, tenant_id: str, **asked: Any) -> Page:
+        """The tenant's integrations; see :func:`pulse_postgres.integration_pages.integration_page`."""
+        return await integration_page(self._pool, tenant_id=tenant_id, **asked)
 
     async def get(self, tenant_id: str, integration_id: uuid.UUID) -> dict[str, Any]:
         """One integration. Raises NotFound."""
@@ -200,9 +198,9 @@ class Integrations:
             await _note(connection, actor, "route.create", route.tenant_id, route.route_id)
         return route
 
-    async def route_page(self, tenant_id: str, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """The tenant's routes, in the order of their ids."""
-        return await route_page(self._pool, tenant_id=tenant_id, limit=limit, cursor=cursor)
+    async def route_page(self, tenant_id: str, **asked: Any) -> Page:
+        """The tenant's routes; see :func:`pulse_postgres.integration_pages.route_page`."""
+        return await route_page(self._pool, tenant_id=tenant_id, **asked)
 
     async def get_route(self, tenant_id: str, route_id: uuid.UUID) -> Route:
         """One route. Raises NotFound."""

@@ -8,9 +8,10 @@ from pulse_postgres.audit_pages import AuditFilter, audit_page
 from pulse_postgres.counts import count_all, count_tenants
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
-from pulse_postgres.incidents import alert_page, one_alert
+from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import integration_page, route_page
+from pulse_postgres.paging import parted
 from pulse_postgres.refusals import quarantine_page, refused_page
 
 if TYPE_CHECKING:
@@ -25,106 +26,65 @@ if TYPE_CHECKING:
 class Overview:
     """The read side. ``pool`` logs in as pulse_operator; without ``tenant_id`` a list is of all tenants.
 
-    Lists are newest first (devices, integrations and routes by id), in pages of at most 200.
+    Lists are newest first (devices, integrations and routes by id) unless ``sort`` says otherwise, in pages of at most
+    200.
     """
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
 
-    async def devices(
-        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
-    ) -> Page:
+    async def devices(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
         """Devices with their derived status, by tenant and id.
 
-        :param wanted: the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
         """
-        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
+        part, wanted = parted(asked)
+        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def device(self, tenant_id: str, device_id: str) -> dict[str, Any]:
         """One device with its derived status. Raises NotFound."""
         return await one_device(self._pool, tenant_id, device_id)
 
-    async def integrations(
-        self,
-        *,
-        tenant_id: str | None = None,
-        type_: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Integrations without their secrets."""
-        return await integration_page(self._pool, tenant_id=tenant_id, type_=type_, limit=limit, cursor=cursor)
+    async def integrations(self, **asked: Any) -> Page:
+        """Integrations without their secrets; see :func:`pulse_postgres.integration_pages.integration_page`."""
+        return await integration_page(self._pool, **asked)
 
-    async def routes(self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Routes."""
-        return await route_page(self._pool, tenant_id=tenant_id, limit=limit, cursor=cursor)
+    async def routes(self, **asked: Any) -> Page:
+        """Routes; see :func:`pulse_postgres.integration_pages.route_page`."""
+        return await route_page(self._pool, **asked)
 
-    async def alerts(
-        self,
-        *,
-        tenant_id: str | None = None,
-        device_id: str | None = None,
-        alert_type: str | None = None,
-        status: str | None = None,
-        live: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Alerts, the newest first; ``live``: those that are not CLOSED."""
-        return await alert_page(
-            self._pool,
-            tenant_id=tenant_id,
-            device_id=device_id,
-            alert_type=alert_type,
-            status=status,
-            live=live,
-            limit=limit,
-            cursor=cursor,
-        )
+    async def alerts(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
+        """Alerts, the newest first.
+
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of an :class:`~pulse_postgres.incidents.AlertFilter`.
+        """
+        part, wanted = parted(asked)
+        return await alert_page(self._pool, AlertFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def alert(self, tenant_id: str, alert_id: uuid.UUID) -> dict[str, Any]:
         """One alert with its ``changes``, each with what every route decided about it. Raises NotFound."""
         return await one_alert(self._pool, tenant_id, alert_id)
 
-    async def deliveries(
-        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
-    ) -> Page:
+    async def deliveries(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
         """Deliveries, the newest first, each with its ``attempts`` in order.
 
-        :param wanted: the fields of a :class:`~pulse_postgres.delivery.pages.DeliveryFilter`.
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of a
+            :class:`~pulse_postgres.delivery.pages.DeliveryFilter`.
         """
-        return await delivery_page(
-            self._pool, DeliveryFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor
-        )
+        part, wanted = parted(asked)
+        return await delivery_page(self._pool, DeliveryFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def delivery(self, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
         """One delivery with its ``attempts``. Raises NotFound."""
         return await one_delivery(self._pool, tenant_id, delivery_id)
 
-    async def refused(
-        self,
-        *,
-        tenant_id: str | None = None,
-        reason: str | None = None,
-        since_us: int = 0,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """How many messages were refused, by minute, tenant ('' for strangers) and reason; the newest first."""
-        return await refused_page(
-            self._pool, tenant_id=tenant_id, reason=reason, since_us=since_us, limit=limit, cursor=cursor
-        )
+    async def refused(self, **asked: Any) -> Page:
+        """How many messages were refused; see :func:`pulse_postgres.refusals.refused_page`."""
+        return await refused_page(self._pool, **asked)
 
-    async def quarantine(
-        self,
-        *,
-        tenant_id: str | None = None,
-        reason: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Refused messages that were kept, the newest first; ``raw`` is base64 in JSON."""
-        return await quarantine_page(self._pool, tenant_id=tenant_id, reason=reason, limit=limit, cursor=cursor)
+    async def quarantine(self, **asked: Any) -> Page:
+        """Refused messages that were kept; see :func:`pulse_postgres.refusals.quarantine_page`."""
+        return await quarantine_page(self._pool, **asked)
 
     async def counts(self, *, tenant_id: str | None = None) -> dict[str, dict[str, int]]:
         """The dashboard: devices by status, alerts not closed by severity name, deliveries by status, refusals.
@@ -137,14 +97,14 @@ class Overview:
         """How many tenants there are."""
         return await count_tenants(self._pool)
 
-    async def audit_log(
-        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
-    ) -> Page:
+    async def audit_log(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
         """Who did what, the newest first.
 
-        :param wanted: the fields of an :class:`~pulse_postgres.audit_pages.AuditFilter`.
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of an
+            :class:`~pulse_postgres.audit_pages.AuditFilter`.
         """
-        return await audit_page(self._pool, AuditFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
+        part, wanted = parted(asked)
+        return await audit_page(self._pool, AuditFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def health(self, integrations: Sequence[dict[str, Any]]) -> dict[uuid.UUID, dict[str, Any]]:
         """The health of integrations of any tenants, by id; see :func:`pulse_postgres.integration_health.health_of`."""

@@ -10,14 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from pulse_core.errors import PermanentFailure
-from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping
 
     from asyncpg import Record
 
 MAX_LIMIT = 200
+_PART = frozenset({"sort", "limit", "cursor"})
 
 
 class Page(Struct, frozen=True):
@@ -52,14 +52,6 @@ class Where:
         where.arguments = self.arguments
         return where
 
-    def add_position(self, after: tuple[int, Any] | None, time: str, name: str) -> None:
-        """Begin after a position in a list that is ordered by ``time``, newest first, then by the id ``name``."""
-        if after is None:
-            return
-        moment = at(f"{self.put(after[0])}::bigint")
-        self.add(f"{time} <= {moment}")  # for the index; the next line says it exactly
-        self.add(f"({time} < {moment} OR {name} > {{}})", after[1])
-
     def put(self, value: Any) -> str:
         """Take a parameter; return its name in SQL."""
         self.arguments.append(value)
@@ -69,17 +61,6 @@ class Where:
         return " AND ".join(self._conditions) or "true"
 
 
-def page_of(rows: Sequence[Record], limit: int, item: Callable[[Record], dict[str, Any]], *key: str) -> Page:
-    """Make a page of rows that were asked for with ``limit + 1``: one too many says that there is more.
-
-    :param key: the columns by which the list is ordered; microseconds for times.
-    """
-    more = len(rows) > limit
-    kept = rows[:limit]
-    position = write_cursor(*(kept[-1][name] for name in key)) if more else None
-    return Page([item(row) for row in kept], position)
-
-
 def item_of(row: Record) -> dict[str, Any]:
     """Make an item of a row, without the ``position`` that its cursor is made of."""
     item = dict(row)
@@ -87,9 +68,15 @@ def item_of(row: Record) -> dict[str, Any]:
     return item
 
 
-def within(limit: int) -> int:
+def parted(asked: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was asked of a list: which part, in which order (``sort``, ``limit``, ``cursor``), and of which rows."""
+    part = {name: value for name, value in asked.items() if name in _PART}
+    return part, {name: value for name, value in asked.items() if name not in _PART}
+
+
+def within(limit: int, at_most: int = MAX_LIMIT) -> int:
     """A page's size: at least 1, at most 200."""
-    return max(1, min(limit, MAX_LIMIT))
+    return max(1, min(limit, at_most))
 
 
 def write_cursor(*position: Any) -> str:

@@ -13,13 +13,13 @@ from pulse_postgres import tokens
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
-from pulse_postgres.paging import Page, Where, page_of, read_cursor, within
+from pulse_postgres.paging import Page, parted
+from pulse_postgres.tenants import tenant_page
 
 if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
-_TENANT = "SELECT tenant_id, name, status, stale_after_s, created_at FROM tenants"
 _CREATE_TENANT = """
     INSERT INTO tenants (tenant_id, name, stale_after_s) VALUES ($1, $2, $3)
     RETURNING tenant_id, name, status, stale_after_s, created_at
@@ -91,16 +91,9 @@ class Provisioning:
             await audit(connection, actor, "tenant.create", tenant_id=tenant_id, resource=tenant_id)
         return dict(row or {})
 
-    async def tenants(self, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """Tenants by id."""
-        limit = within(limit)
-        where = Where()
-        if after := read_cursor(cursor, tuple[str]):
-            where.add("tenant_id > {}", *after)
-        query = f"{_TENANT} WHERE {where} ORDER BY tenant_id LIMIT {where.put(limit + 1)}"
-        with asking():
-            rows = await self._pool.fetch(query, *where.arguments)
-        return page_of(rows, limit, dict, "tenant_id")
+    async def tenants(self, **asked: Any) -> Page:
+        """Tenants; see :func:`pulse_postgres.tenants.tenant_page`."""
+        return await tenant_page(self._pool, **asked)
 
     async def create_device(
         self,
@@ -132,14 +125,13 @@ class Provisioning:
         """One device with its derived status. Raises NotFound."""
         return await one_device(self._pool, tenant_id, device_id)
 
-    async def devices(
-        self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None, **wanted: Any
-    ) -> Page:
+    async def devices(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
         """Devices with their derived status, by tenant and id.
 
-        :param wanted: the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of a :class:`~pulse_postgres.devices.DeviceFilter`.
         """
-        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, limit=limit, cursor=cursor)
+        part, wanted = parted(asked)
+        return await device_page(self._pool, DeviceFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def tenants_of_device_id(self, device_id: str) -> list[str]:
         """Which tenants have a device of this id: more than one makes the bare id ambiguous."""

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pulse_postgres.acting import asking
-from pulse_postgres.paging import Page, Where, item_of, page_of, read_cursor, within
+from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.pool import unavailable
-from pulse_postgres.sqltime import at, us
+from pulse_postgres.sorting import By, Orders, Sorted
+from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
     import asyncpg
 
-_REFUSED = f"""
-    SELECT c.tenant_id, c.minute, c.reason, c.rejected, {us("c.minute")} AS position
+_REFUSED = """
+    SELECT c.tenant_id, c.minute, c.reason, c.rejected, %s
     FROM (SELECT tenant_id FROM tenants UNION ALL SELECT '') AS t CROSS JOIN LATERAL (
         SELECT tenant_id, minute, reason, sum(rejected)::bigint AS rejected
         FROM quarantine_counts WHERE tenant_id = t.tenant_id AND %s
         GROUP BY tenant_id, minute, reason) AS c
-    WHERE %s ORDER BY c.minute DESC, c.tenant_id, c.reason LIMIT %s
+    WHERE %s ORDER BY %s LIMIT %s
 """
 
-_KEPT = f"""
-    SELECT tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw,
-           {us("received_at")} AS position
-    FROM quarantine WHERE %s ORDER BY received_at DESC, reject_id LIMIT %s
+_KEPT = """
+    SELECT tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw, %s
+    FROM quarantine WHERE %s ORDER BY %s LIMIT %s
 """
+
+REFUSED_ORDERS = Orders(
+    by={"minute": By("c.minute", datetime, backward=True), "rejected": By("c.rejected", int), "reason": By("c.reason")},
+    key={"reason": By("c.reason"), "tenant_id": By("c.tenant_id")},
+    default="-minute",
+)
+KEPT_ORDERS = Orders(
+    by={
+        "received_at": By("received_at", datetime, backward=True),
+        "reason": By("reason"),
+        "device_id": By("device_id"),
+    },
+    key={"tenant_id": By("tenant_id"), "reject_id": By("reject_id", uuid.UUID)},
+    default="-received_at",
+)
 
 _FORGET = (
     f"DELETE FROM quarantine_counts WHERE minute < {at('$1::bigint')}",
@@ -54,24 +70,28 @@ async def refused_page(
     *,
     tenant_id: str | None = None,
     reason: str | None = None,
-    since_us: int = 0,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """How many messages were refused, by minute, tenant ('' for strangers) and reason; the newest first."""
-    limit = within(limit)
+    """How many messages were refused, by minute, tenant ('' for strangers) and reason; the newest first.
+
+    Of the minutes from ``since`` on, before ``before``. ``sort`` may be another of REFUSED_ORDERS.
+    """
+    part = Sorted(REFUSED_ORDERS, sort, limit, cursor)
     inner = Where()
-    inner.add(f"minute >= {at('{}::bigint')}", since_us)
+    inner.add_given("minute >= {}", since)
+    inner.add_given("minute < {}", before)
     inner.add_given("reason = {}", reason)
     outer = inner.outer()
     outer.add_given("t.tenant_id = {}", tenant_id)
-    if after := read_cursor(cursor, tuple[int, str, str]):
-        minute = at(f"{outer.put(after[0])}::bigint")
-        inner.add(f"minute <= {minute}")
-        outer.add(f"(c.minute < {minute} OR (c.tenant_id, c.reason) > ({{}}, {{}}))", *after[1:])
+    part.begin(outer)
+    query = _REFUSED % (part.position, inner, outer, part.order, outer.put(part.limit + 1))
     with asking():
-        rows = await pool.fetch(_REFUSED % (inner, outer, outer.put(limit + 1)), *outer.arguments)
-    return page_of(rows, limit, item_of, "position", "tenant_id", "reason")
+        rows = await pool.fetch(query, *outer.arguments)
+    return part.page(rows, item_of)
 
 
 async def quarantine_page(
@@ -79,18 +99,27 @@ async def quarantine_page(
     *,
     tenant_id: str | None = None,
     reason: str | None = None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Refused messages that were kept, the newest first; ``raw`` is base64 in JSON."""
-    limit = within(limit)
+    """Refused messages that were kept, the newest first; ``raw`` is base64 in JSON.
+
+    Received at ``since`` or later, before ``before``. ``sort`` may be another of KEPT_ORDERS.
+    """
+    part = Sorted(KEPT_ORDERS, sort, limit, cursor)
     where = Where()
     where.add_given("tenant_id = {}", tenant_id)
     where.add_given("reason = {}", reason)
-    where.add_position(read_cursor(cursor, tuple[int, uuid.UUID]), "received_at", "reject_id")
+    where.add_given("received_at >= {}", since)
+    where.add_given("received_at < {}", before)
+    part.begin(where)
+    query = _KEPT % (part.position, where, part.order, where.put(part.limit + 1))
     with asking():
-        rows = await pool.fetch(_KEPT % (where, where.put(limit + 1)), *where.arguments)
-    return page_of(rows, limit, _kept, "position", "reject_id")
+        rows = await pool.fetch(query, *where.arguments)
+    return part.page(rows, _kept)
 
 
 def _kept(row: asyncpg.Record) -> dict[str, Any]:

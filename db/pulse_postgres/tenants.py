@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.errors import Conflict, NotFound
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
+from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.sorting import KEY, By, Orders, Sorted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
+
+    from pulse_postgres.connections import Connections
 
 SETTLED_S = 10
 """A tenant is removed so long after it was suspended: what its devices had sent before that is decided by then."""
@@ -52,6 +56,38 @@ _REMOVE = (
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
 )
 _REMOVE_WITHIN_S = 600
+
+
+_SHOWN = "tenant_id, name, status, stale_after_s, created_at"
+TENANT_ORDERS = Orders(
+    by={"tenant_id": KEY, "name": By("name"), "status": By("status"), "created_at": By("created_at", dt.datetime)},
+    key={"tenant_id": By("tenant_id")},
+    default="tenant_id",
+)
+
+
+async def tenant_page(
+    pool: Connections,
+    *,
+    status: str | None = None,
+    search: str | None = None,
+    sort: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """Tenants by id, unless ``sort`` is another of TENANT_ORDERS; ``search`` stands in the id or the name."""
+    part = Sorted(TENANT_ORDERS, sort, limit, cursor)
+    where = Where()
+    where.add_given("status = {}", status)
+    where.add_given("strpos(lower(tenant_id || ' ' || name), lower({}::text)) > 0", search)
+    part.begin(where)
+    query = f"""
+        SELECT {_SHOWN}, {part.position} FROM tenants
+        WHERE {where} ORDER BY {part.order} LIMIT {where.put(part.limit + 1)}
+    """
+    with asking():
+        rows = await pool.fetch(query, *where.arguments)
+    return part.page(rows, item_of)
 
 
 class Tenants:

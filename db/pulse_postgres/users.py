@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.errors import NotFound
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.paging import Page, Where, page_of, read_cursor, within
+from pulse_postgres.user_pages import user_page
 
 if TYPE_CHECKING:
     import uuid
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from pulse_core.principal import Role
-
-_SHOWN = """tenant_id, user_id, username, role, email, created_at, created_by, disabled_at, last_login_at,
-    failed_logins, last_failed_at"""
+    from pulse_postgres.paging import Page
 
 _ADD = """
     INSERT INTO users (tenant_id, username, role, email, password_hash, created_by)
@@ -76,17 +74,9 @@ class Users:
         async with acting(self._pool) as connection:
             await _change(connection, (_ENABLE, username), "user.enable", actor)
 
-    async def page(self, *, tenant_id: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Users by name."""
-        limit = within(limit)
-        where = Where()
-        where.add_given("tenant_id = {}", tenant_id)
-        if after := read_cursor(cursor, tuple[str]):
-            where.add("username > {}", *after)
-        query = f"SELECT {_SHOWN} FROM users WHERE {where} ORDER BY username LIMIT {where.put(limit + 1)}"
-        with asking():
-            rows = await self._pool.fetch(query, *where.arguments)
-        return page_of(rows, limit, dict, "username")
+    async def page(self, **asked: Any) -> Page:
+        """Users; see :func:`user_page`."""
+        return await user_page(self._pool, **asked)
 
     async def missing(self, usernames: list[str]) -> set[str]:
         """Which of these names nobody has."""

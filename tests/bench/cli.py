@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alert_storm, alerting, channels, crash, footprint, hanging, throughput
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, throughput
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ BENCHES: dict[str, BenchFunction] = {
     "hanging": hanging.hanging,
     "storm_out": alert_storm.storm_out,
     "chaos": crash.chaos,
+    "lists": lists.lists,
 }
 
 

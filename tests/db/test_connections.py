@@ -16,7 +16,7 @@ from pulse_postgres.counts import count_all
 from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
 from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
-from pulse_postgres.incidents import alert_page, one_alert
+from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import names_of
 from pulse_postgres.integrations import Integrations
@@ -66,7 +66,7 @@ READS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "stored": lambda pool, tenant: Integrations(pool).stored(tenant, THEIR_ID),
     "routes": lambda pool, tenant: Integrations(pool).route_page(tenant),
     "route": lambda pool, tenant: Integrations(pool).get_route(tenant, THEIR_ID),
-    "alerts": lambda pool, tenant: alert_page(pool, tenant_id=tenant),
+    "alerts": lambda pool, tenant: alert_page(pool, AlertFilter(), tenant_id=tenant),
     "alert": lambda pool, tenant: one_alert(pool, tenant, THEIR_ID),
     "deliveries": lambda pool, tenant: delivery_page(pool, DeliveryFilter(), tenant_id=tenant),
     "of an alert": lambda pool, tenant: deliveries_of_alert(pool, tenant, THEIR_ID),

@@ -21,8 +21,9 @@ R, RI, RIU, RU, RIUD = "r", "ri", "riu", "ru", "riud"
 
 EXPECTED: dict[str, dict[str, str]] = {
     "tenants": {"web": R, "operator": R, "admin": RIUD, "auth": R, "pipeline": R},
-    "devices": {"web": "(r)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R},
+    "devices": {"web": "(ru)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R},
     "activation_codes": {"operator": "(r)", "admin": RIUD, "auth": "r(u)"},
+    "device_labels": {"web": "rid", "operator": R, "admin": "rid"},
     "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI},
     "alerts": {"web": "r(u)", "operator": R, "pipeline": RIU, "deliver": R},
@@ -37,9 +38,9 @@ EXPECTED: dict[str, dict[str, str]] = {
     "lane_partitions": {"pipeline": RIU},
     "readings_accepted": {"operator": R, "pipeline": RIU},
     "readings_expired": {"operator": R, "admin": RIU},
-    "api_tokens": {"web": "(r)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
-    "users": {"operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},
-    "sessions": {"operator": R, "admin": "r(u)", "auth": "rid(u)"},
+    "api_tokens": {"web": "(riu)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
+    "users": {"web": "d(riu)", "operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},
+    "sessions": {"web": "(ru)", "operator": R, "admin": "r(u)", "auth": "rid(u)"},
     "refresh_tokens": {"operator": "(r)", "auth": "ri(u)"},
     "signing_keys": {"admin": "rid(u)", "auth": RI},
     "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from pulse_core.errors import NotFound, PermanentFailure
 from pulse_core.records import AlertEvent, DeviceStatus, Reason, Reject, WriteSet
 from pulse_postgres import incidents
 from pulse_postgres.overview import Overview
+from pulse_postgres.paging import parted
 from pulse_postgres.pool import open_pool
 from support.batches import (
     ALL,
@@ -240,7 +242,7 @@ async def test_refusals_are_counted_over_all_lanes(lane: PostgresLane, overview:
         ("tenant-a", "INVALID_FIELD", 11),
         ("tenant-b", "INVALID_FIELD", 11),
     ]
-    assert len(await through(overview.refused, since_us=NOW_US // (60 * S) * 60 * S)) == 2
+    assert len(await through(overview.refused, since=datetime.fromtimestamp(NOW_US // (60 * S) * 60, UTC))) == 2
     assert len(await through(overview.refused, tenant_id="")) == 1
     assert len(await through(overview.refused, reason="MALFORMED_JSON")) == 1
     kept = await through(overview.quarantine)
@@ -309,7 +311,10 @@ async def test_a_page_costs_a_page(overview: Overview, pool: asyncpg.Pool[Any], 
     second = (await overview.alerts(limit=20)).next
     for filters in (*wanted, {"cursor": second}):
         explaining = Explaining(pool)
-        await incidents.alert_page(explaining, limit=20, **filters)  # type: ignore[arg-type]
+        part, wanted_ones = parted(filters)
+        tenant_id = wanted_ones.pop("tenant_id", None)
+        which = incidents.AlertFilter(**wanted_ones)
+        await incidents.alert_page(explaining, which, tenant_id=tenant_id, limit=20, **part)  # type: ignore[arg-type]
         query, arguments = explaining.asked[0]
         plan = await pool.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *arguments)
         assert rows_read(msgspec.json.decode(plan[0][0])[0]["Plan"]) < 2000, filters

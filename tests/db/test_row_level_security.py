@@ -22,13 +22,13 @@ OURS, THEIRS = TENANTS
 TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
-    "breakers", "api_tokens", "users", "sessions", "refresh_tokens",
+    "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "device_labels",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "signing_keys",
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
-NOT_FOR_CUSTOMERS = {"activation_codes", "users", "sessions", "refresh_tokens"}
+NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens"}
 DEFINERS = {"ensure_telemetry_day", "hold_telemetry_day", "drop_telemetry_day"}
 
 

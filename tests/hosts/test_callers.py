@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,12 +11,14 @@ import pytest_asyncio
 from quart import Blueprint, Response
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import PREFIX
+from pulse_postgres import token_check
+from pulse_postgres.token_check import PREFIX
 from pulse_server.web import operator
 from pulse_server.web.principal import demand_role, principal
 from pulse_server.web.replies import reply
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -90,7 +93,13 @@ DEATHS = {
 }
 
 
-async def test_whatever_is_wrong_with_a_token_looks_the_same(admin: Admin, database: Database) -> None:
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token is looked up each time."""
+    monkeypatch.setattr(token_check, "HOLDS_S", 0.0)
+
+
+async def test_whatever_is_wrong_with_a_token_looks_the_same(no_memory: None, admin: Admin, database: Database) -> None:
     caller = await admin.operator()
     good = caller.headers["Authorization"]
     stranger = PREFIX + "A" * 43
@@ -115,7 +124,7 @@ async def test_whatever_is_wrong_with_a_token_looks_the_same(admin: Admin, datab
 
 
 async def test_the_use_of_a_token_is_noted_once_a_minute_and_nobody_waits_for_it(
-    admin: Admin, database: Database
+    no_memory: None, admin: Admin, database: Database
 ) -> None:
     caller = await admin.operator()
     look = "SELECT last_used_at FROM api_tokens"
@@ -132,6 +141,41 @@ async def test_the_use_of_a_token_is_noted_once_a_minute_and_nobody_waits_for_it
     await caller.get("/thing")
     (last,) = judged(database, look)
     assert last[0] > first[0]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_a_token_that_was_just_used_is_refused_within_5_s_of_its_end(
+    admin: Admin, database: Database, death: str
+) -> None:
+    caller = await admin.operator()
+    assert (await caller.get("/thing"))[0] == 200
+    judged(database, DEATHS[death])
+
+    async def refused() -> bool:
+        return (await caller.get("/thing"))[0] == 401
+
+    await eventually(refused, within_s=5, what="the token's end")
+
+
+async def test_a_token_is_not_looked_up_for_each_request(admin: Admin, database: Database) -> None:
+    caller = await admin.operator()
+    assert (await caller.get("/thing"))[0] == 200
+    with database.superuser() as hand:
+        hand.execute("REVOKE SELECT ON api_tokens FROM pulse_auth")
+    assert (await caller.get("/thing"))[0] == 200
+
+
+async def test_a_token_is_not_believed_beyond_its_expiry(admin: Admin, database: Database) -> None:
+    caller = await admin.operator()
+    judged(database, "UPDATE api_tokens SET expires_at = now() + interval '0.5 seconds' RETURNING true")
+    assert (await caller.get("/thing"))[0] == 200
+
+    async def refused() -> bool:
+        return (await caller.get("/thing"))[0] == 401
+
+    began = time.monotonic()
+    await eventually(refused, within_s=5, what="the token's end")
+    assert time.monotonic() - began < token_check.HOLDS_S - 0.2
 
 
 async def test_only_the_hash_of_a_token_is_kept(admin: Admin, database: Database) -> None:

@@ -127,3 +127,15 @@ async def test_the_dashboard_is_of_one_tenant(customer: Caller, database: Databa
         "rejected": {"TOKEN_INVALID": 2},
         "rejected_over_min": 15,
     }
+
+
+async def test_devices_in_another_order(customer: Caller) -> None:
+    assert await names(customer, "?sort=-device_id") == MINE[::-1]
+    _, first, _ = await customer.get("/devices?sort=-device_id&limit=1")
+    assert await names(customer, f"?sort=-device_id&cursor={first['next']}") == MINE[::-1][1:]
+    status, body, _ = await customer.get(f"/devices?cursor={first['next']}")
+    assert (status, "order" in body["detail"]) == (422, True)
+    for wrong in ("token_hash", "-", "--name", "name;", "labels"):
+        status, body, _ = await customer.get(f"/devices?sort={wrong}")
+        assert status == 422
+        assert body["errors"][0]["field"] == "sort"

@@ -15,7 +15,8 @@ DAY = "2026-01-02"
 
 _FOR_EACH = """
 INSERT INTO tenants VALUES (%(t)s);
-INSERT INTO devices (tenant_id, device_id, site_id, token_hash) VALUES (%(t)s, 'd', 's', %(hash)s);
+INSERT INTO devices (tenant_id, device_id, site_id, token_hash, labels)
+    VALUES (%(t)s, 'd', 's', %(hash)s, '{"label": "value"}');
 INSERT INTO activation_codes (tenant_id, device_id, code_hash, expires_at) VALUES (%(t)s, 'd', %(hash)s, now());
 INSERT INTO device_state (tenant_id, device_id, status, status_since) VALUES (%(t)s, 'd', 'ONLINE', now());
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 async def until(
@@ -20,6 +20,22 @@ async def until(
     """Return the first truthy value of ``condition``; fail the test if there is none ``within_s``."""
     end = time.monotonic() + within_s
     while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true within {within_s} s")
+        await asyncio.sleep(every_s)
+    return found
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[Any]],
+    *,
+    within_s: float = 30.0,
+    every_s: float = 0.05,
+    what: str = "the condition",
+) -> Any:
+    """As :func:`until`, for a condition that has to be awaited."""
+    end = time.monotonic() + within_s
+    while not (found := await condition()):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true within {within_s} s")
         await asyncio.sleep(every_s)

@@ -10,29 +10,38 @@ from msgspec import Struct
 
 from pulse_core.errors import NotFound
 from pulse_postgres.acting import asking
-from pulse_postgres.incidents import newest
-from pulse_postgres.paging import Page, Where, item_of, page_of
-from pulse_postgres.sqltime import us
+from pulse_postgres.incidents import of_each_tenant
+from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.sorting import By, Orders, Sorted
 
 if TYPE_CHECKING:
     import asyncpg
 
     from pulse_postgres.connections import Connections
 
-_DELIVERIES = f"""
-    SELECT d.*, i.name AS integration_name, i.type AS integration_type, b.opened_at AS breaker_opened_at,
-           b.probe_at, {us("d.created_at")} AS position
+_DELIVERIES = """
+    SELECT d.*, i.name AS integration_name, i.type AS integration_type, b.opened_at AS breaker_opened_at, b.probe_at
     FROM tenants t CROSS JOIN LATERAL (
         SELECT tenant_id, delivery_id, integration_id, alert_id, route_id, event, cause, caused_by, status, created_at,
                due_at, attempts AS attempt_count, first_attempt_at, finished_at, last_error,
-               notification ->> 'device_id' AS device_id
-        FROM deliveries WHERE tenant_id = t.tenant_id AND %s
-        ORDER BY created_at DESC, delivery_id LIMIT %s) AS d
+               notification ->> 'device_id' AS device_id, %s
+        FROM deliveries WHERE tenant_id = t.tenant_id AND %s ORDER BY %s LIMIT %s) AS d
     JOIN integrations i ON i.tenant_id = d.tenant_id AND i.integration_id = d.integration_id
     LEFT JOIN breakers b ON b.tenant_id = d.tenant_id AND b.integration_id = d.integration_id
-    WHERE %s ORDER BY d.created_at DESC, d.delivery_id LIMIT %s
+    WHERE %s ORDER BY %s LIMIT %s
 """
-_ORDER = ("created_at", "delivery_id")
+
+DELIVERY_ORDERS = Orders(
+    by={
+        "created_at": By("created_at", datetime, backward=True),
+        "due_at": By("due_at", datetime),
+        "finished_at": By("finished_at", datetime, nullable=True),
+        "status": By("status"),
+        "attempt_count": By("attempts", int),
+    },
+    key={"tenant_id": By("tenant_id"), "delivery_id": By("delivery_id", uuid.UUID)},
+    default="-created_at",
+)
 
 _ATTEMPTS = """
     SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.outcome, a.detail, a.receipt, a.address, a.tls,
@@ -74,21 +83,22 @@ async def delivery_page(
     wanted: DeliveryFilter,
     *,
     tenant_id: str | None = None,
+    sort: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Deliveries, the newest first, each with its ``attempts`` in order."""
-    inner = wanted.where(Where())
-    rows, limit = await newest(pool, _DELIVERIES, inner, _ORDER, tenant_id, limit, cursor)
+    """Deliveries, each with its ``attempts``; the newest first unless ``sort`` is another of DELIVERY_ORDERS."""
+    part = Sorted(DELIVERY_ORDERS, sort, limit, cursor)
+    rows = await of_each_tenant(pool, _DELIVERIES, "d", wanted.where(Where()), part, tenant_id)
     attempts = await _attempts(pool, rows)
-    return page_of(rows, limit, lambda row: _item(row, attempts), "position", "delivery_id")
+    return part.page(rows, lambda row: _item(row, attempts))
 
 
 async def one_delivery(pool: Connections, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
     """One delivery with its ``attempts``. Raises NotFound."""
     inner = Where()
     inner.add("delivery_id = {}", delivery_id)
-    rows, _ = await newest(pool, _DELIVERIES, inner, _ORDER, tenant_id, 1, None)
+    rows = await of_each_tenant(pool, _DELIVERIES, "d", inner, Sorted(DELIVERY_ORDERS, None, 1, None), tenant_id)
     if not rows:
         raise NotFound("there is no such delivery")
     return _item(rows[0], await _attempts(pool, rows))
@@ -96,13 +106,10 @@ async def one_delivery(pool: Connections, tenant_id: str, delivery_id: uuid.UUID
 
 async def deliveries_of_alert(pool: Connections, tenant_id: str, alert_id: uuid.UUID) -> list[dict[str, Any]]:
     """What was delivered about an alert, the oldest first; of more than 1,000 the newest."""
-    where = Where()
-    most = where.put(_OF_AN_ALERT_AT_MOST)
-    where.add("alert_id = {}", alert_id)
-    outer = where.outer()
-    outer.add("t.tenant_id = {}", tenant_id)
-    with asking():
-        rows = await pool.fetch(_DELIVERIES % (where, most, outer, most), *where.arguments)
+    inner = Where()
+    inner.add("alert_id = {}", alert_id)
+    part = Sorted(DELIVERY_ORDERS, None, _OF_AN_ALERT_AT_MOST, None, at_most=_OF_AN_ALERT_AT_MOST)
+    rows = (await of_each_tenant(pool, _DELIVERIES, "d", inner, part, tenant_id))[: part.limit]
     attempts = await _attempts(pool, rows)
     return [_item(row, attempts) for row in reversed(rows)]
 

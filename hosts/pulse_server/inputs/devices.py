@@ -12,9 +12,12 @@ from pydantic import (
 )
 
 from pulse_core.records import DeviceStatus
+from pulse_postgres.devices import DEVICE_ORDERS
+from pulse_postgres.tenants import TENANT_ORDERS
 from pulse_server.inputs.fields import (
     Body,
     DeviceId,
+    OneOf,
     Page,
     Query,
     SiteId,
@@ -76,8 +79,17 @@ class TenantPatch(Body):
         return value
 
 
+class TenantListQuery(Page):
+    """Which tenants, in which order."""
+
+    status: Literal["ACTIVE", "SUSPENDED"] | None = None
+    search: Text | None = Field(None, min_length=1)
+    """What stands in the id or the name, in any case."""
+    sort: Annotated[str, OneOf(TENANT_ORDERS.names)] = TENANT_ORDERS.default
+
+
 class DevicePage(Page):
-    """Which devices, by tenant and id."""
+    """Which devices, in which order."""
 
     site_id: SiteId | None = None
     status: DeviceStatus | None = None
@@ -87,6 +99,7 @@ class DevicePage(Page):
     """What stands in the id or the name, in any case."""
     label: Text | None = Field(None, min_length=1)
     """``name:value``, or ``name`` for any value."""
+    sort: Annotated[str, OneOf(DEVICE_ORDERS.names)] = DEVICE_ORDERS.default
 
 
 class DeviceQuery(DevicePage, TenantPage):

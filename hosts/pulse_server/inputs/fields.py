@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,8 +13,12 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic_core import core_schema
 
 from pulse_core.records import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
 LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
@@ -50,6 +54,25 @@ _SeverityInput = SeverityName | Annotated[int, Field(ge=1, le=5)]
 SeverityNumber = Annotated[
     int, BeforeValidator(severity_number, json_schema_input_type=_SeverityInput), Field(ge=1, le=5)
 ]
+
+
+def _severity_text(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else severity_number(value)
+
+
+QuerySeverity = Annotated[int, BeforeValidator(_severity_text), Field(ge=1, le=5)]
+"""As SeverityNumber, but a number is text, too."""
+
+
+class OneOf:
+    """In ``Annotated[str, OneOf(names)]``: one of these texts, which the OpenAPI document lists."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """See pydantic's "custom types"."""
+        return core_schema.literal_schema(self._names)
 
 
 class Body(BaseModel):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
 )
 
 from pulse_core.records import Cause, Reason
+from pulse_postgres.audit_pages import AUDIT_ORDERS
+from pulse_postgres.delivery.pages import DELIVERY_ORDERS
+from pulse_postgres.incidents import ALERT_ORDERS
+from pulse_postgres.refusals import KEPT_ORDERS, REFUSED_ORDERS
 from pulse_server.inputs.fields import (
     AlertType,
     Body,
     DeviceId,
     Moment,
+    OneOf,
     Page,
+    QuerySeverity,
+    SiteId,
     TenantPage,
     Text,
 )
@@ -37,19 +44,34 @@ class ReplayBody(Body):
 
 
 class AlertPage(Page):
-    """Which alerts, the newest first."""
+    """Which alerts, in which order."""
 
     device_id: DeviceId | None = None
+    site_id: SiteId | None = None
     alert_type: AlertType | None = None
     status: Literal["OPEN", "ACKNOWLEDGED", "CLOSED"] | None = None
+    severity: QuerySeverity | None = None
+    """A name or a number."""
+    min_severity: QuerySeverity | None = None
+    """That one or worse."""
+    opened_from: Moment | None = None
+    """Opened then or later."""
+    opened_before: Moment | None = None
+    sort: Annotated[str, OneOf(ALERT_ORDERS.names)] = ALERT_ORDERS.default
 
 
 class AlertQuery(AlertPage, TenantPage):
     """Which alerts."""
 
 
-class DeliveryPage(Page):
-    """Which deliveries, the newest first."""
+class DeliveryPart(Page):
+    """Deliveries, in which order."""
+
+    sort: Annotated[str, OneOf(DELIVERY_ORDERS.names)] = DELIVERY_ORDERS.default
+
+
+class DeliveryPage(DeliveryPart):
+    """Which deliveries, in which order."""
 
     status: Literal["PENDING", "SENDING", "DELIVERED", "RETRYING", "DEAD", "CANCELLED"] | None = None
     integration_id: uuid.UUID | None = None
@@ -64,20 +86,38 @@ class DeliveryQuery(DeliveryPage, TenantPage):
     """Which deliveries."""
 
 
-class QuarantineQuery(TenantPage):
-    """Which refused messages, the newest first."""
+class RefusedQuery(TenantPage):
+    """Which refused messages."""
 
     reason: Reason | None = None
+    since: Moment | None = Field(None, alias="from")
+    """Received then or later."""
+    before: Moment | None = None
+
+
+class QuarantineQuery(RefusedQuery):
+    """Which refused messages that were kept, in which order."""
+
+    sort: Annotated[str, OneOf(KEPT_ORDERS.names)] = KEPT_ORDERS.default
+
+
+class CountsQuery(RefusedQuery):
+    """Which counts of refused messages, in which order."""
+
+    sort: Annotated[str, OneOf(REFUSED_ORDERS.names)] = REFUSED_ORDERS.default
 
 
 class AuditPage(Page):
-    """Which lines of the audit log, the newest first."""
+    """Which lines of the audit log, in which order."""
 
     actor: Text | None = None
     action: Text | None = None
+    resource: Text | None = Field(None, min_length=1)
+    """What the line's begins with, as ``tenant-a/dev-1``."""
     since: Moment | None = Field(None, alias="from")
     """Written then or later."""
     before: Moment | None = None
+    sort: Annotated[str, OneOf(AUDIT_ORDERS.names)] = AUDIT_ORDERS.default
 
 
 class AuditQuery(AuditPage, TenantPage):

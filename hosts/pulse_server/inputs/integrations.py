@@ -13,12 +13,14 @@ from pydantic import (
 )
 
 from pulse_core.schedule import CONTRACT
+from pulse_postgres.integration_pages import INTEGRATION_ORDERS, ROUTE_ORDERS
 from pulse_server.inputs.fields import (
     _DAY_S,
     AlertType,
     Body,
     ChannelType,
     DeviceId,
+    OneOf,
     Page,
     Query,
     SeverityNumber,
@@ -120,16 +122,38 @@ class RouteBody(RouteFields):
     tenant_id: TenantId
 
 
-class IntegrationQuery(TenantPage):
+class IntegrationPage(Page):
+    """Which integrations, in which order."""
+
+    enabled: bool | None = None
+    search: Text | None = Field(None, min_length=1)
+    """What stands in the name, in any case."""
+    sort: Annotated[str, OneOf(INTEGRATION_ORDERS.names)] = INTEGRATION_ORDERS.default
+
+
+class IntegrationQuery(IntegrationPage, TenantPage):
     """Which integrations."""
 
     type: ChannelType | None = None
 
 
-class TypedPage(Page):
+class TypedPage(IntegrationPage):
     """Which integrations: those of one channel type."""
 
     type: ChannelType = "webhook"
+
+
+class RoutePage(Page):
+    """Which routes, in which order."""
+
+    integration_id: uuid.UUID | None = None
+    """Those that lead to it, at first or as the fallback."""
+    enabled: bool | None = None
+    sort: Annotated[str, OneOf(ROUTE_ORDERS.names)] = ROUTE_ORDERS.default
+
+
+class RouteQuery(RoutePage, TenantPage):
+    """Which routes."""
 
 
 class TypeQuery(Query):

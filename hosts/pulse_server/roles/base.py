@@ -109,16 +109,14 @@ class Role(ABC):
                 self.health.release("database")
                 return
 
-    async def pool(self, login: str, *, max_size: int = 10, by_index: bool = False) -> asyncpg.Pool[Any]:
+    async def pool(self, login: str, **options: Any) -> asyncpg.Pool[Any]:
         """A pool of connections as ``login``, closed when the role stops. Waits while the database is away.
 
-        Parameters as of :func:`~pulse_postgres.pool.open_pool`.
+        :param options: as of :func:`~pulse_postgres.pool.open_pool`.
         """
         while True:
             try:
-                pool = await open_pool(
-                    self.host.dsn(login), name=f"{self.name} ({login})", max_size=max_size, by_index=by_index
-                )
+                pool = await open_pool(self.host.dsn(login), name=f"{self.name} ({login})", **options)
             except StoreUnavailable as error:
                 self.health.hold("database", str(error))
                 await asyncio.sleep(_LOOK_AGAIN_S)

@@ -34,10 +34,10 @@ class WebRole(Role):
         await self._server.start()
         await self.database_ready()
         pools = Pools(
-            admin=await self.pool("pulse_admin"),
-            operator=await self.pool("pulse_operator"),
+            admin=await self.pool("pulse_admin", as_asked=True),
+            operator=await self.pool("pulse_operator", as_asked=True),
             auth=await self.pool("pulse_auth", max_size=4),
-            web=await self.pool("pulse_web"),
+            web=await self.pool("pulse_web", as_asked=True),
         )
         if config.mode == "dev" and "accounts" in config.plugins.enabled:
             await dev_users.make(pools.admin)

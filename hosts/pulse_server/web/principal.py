@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from quart import g, request
 
-from pulse_postgres.api_tokens import looks_like_token
+from pulse_postgres.token_check import looks_like_token
 from pulse_server.web.bodies import Problem
 from pulse_server.web.services import services
 

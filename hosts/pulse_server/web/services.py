@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
-from pulse_postgres.api_tokens import TokenCheck
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
@@ -18,6 +17,7 @@ from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
+from pulse_postgres.token_check import TokenCheck
 from pulse_server.providers import Providers
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class _Stores:
     pools: Pools
     telemetry: TelemetryStore
     providers: Providers
+    tokens: TokenCheck
 
 
 class Services:
@@ -63,7 +64,7 @@ class Services:
         telemetry = store_type(self.plugins.config_of(store_type))
         await telemetry.open(pools.operator)
         providers = await Providers.opened(self.plugins, self.config, self.box, pools.auth)
-        self._stores = _Stores(pools, telemetry, providers)
+        self._stores = _Stores(pools, telemetry, providers, TokenCheck(pools.auth))
 
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
@@ -75,7 +76,7 @@ class Services:
     @property
     def tokens(self) -> TokenCheck:
         """Whose API token this is."""
-        return TokenCheck(self._opened().pools.auth)
+        return self._opened().tokens
 
     @property
     def providers(self) -> Providers:

@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 
 from pulse_postgres.integration_pages import shown_route
 from pulse_server.configured import UnknownChannel, channel_of, sealed, shown
-from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, TenantPage, schedule
+from pulse_server.inputs import IntegrationBody, IntegrationQuery, RouteBody, RouteQuery, schedule
 from pulse_server.outputs.integrations import Integration, IntegrationList, Route, RouteList
 from pulse_server.problems import field_errors
 from pulse_server.routing_input import route_of
@@ -27,9 +27,7 @@ blueprint = Blueprint("integrations", __name__)
 async def show() -> Response:
     """Integrations, secrets masked."""
     asked = query_as(IntegrationQuery)
-    page = await services().overview.integrations(
-        tenant_id=asked.tenant_id, type_=asked.type, limit=asked.limit, cursor=asked.cursor
-    )
+    page = await services().overview.integrations(type_=asked.type, **asked.model_dump(exclude={"type"}))
     items = [shown(services().plugins, item) for item in page.items]
     return reply({"items": items, "next": page.next})
 
@@ -54,10 +52,10 @@ async def create() -> Response:
 
 
 @blueprint.get("/integration-routes")
-@described(RouteList, query=TenantPage)
+@described(RouteList, query=RouteQuery)
 async def show_routes() -> Response:
     """Routes."""
-    asked = query_as(TenantPage)
+    asked = query_as(RouteQuery)
     page = await services().overview.routes(**asked.model_dump())
     return reply({"items": page.items, "next": page.next})
 

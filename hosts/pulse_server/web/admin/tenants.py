@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_server.inputs import Page, TenantBody
+from pulse_server.inputs import TenantBody, TenantListQuery
 from pulse_server.outputs.tenants import Tenant, TenantList
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
@@ -16,11 +16,11 @@ blueprint = Blueprint("tenants", __name__, url_prefix="/tenants")
 
 
 @blueprint.get("")
-@described(TenantList, query=Page)
+@described(TenantList, query=TenantListQuery)
 async def show() -> Response:
     """Tenants by id."""
-    asked = query_as(Page)
-    return page_reply(await services().provisioning.tenants(limit=asked.limit, cursor=asked.cursor))
+    asked = query_as(TenantListQuery)
+    return page_reply(await services().provisioning.tenants(**asked.model_dump()))
 
 
 @blueprint.post("")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from pulse_postgres.delivery.pages import deliveries_of_alert
-from pulse_postgres.incidents import alert_page, one_alert
+from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_pages import names_of
+from pulse_postgres.paging import parted
 from pulse_server.inputs import AlertPage
 from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
@@ -27,8 +28,9 @@ blueprint = Blueprint("customer_alerts", __name__, url_prefix="/alerts")
 @described(AlertList, query=AlertPage)
 async def show() -> Response:
     """The tenant's alerts, newest first."""
-    asked, mine = query_as(AlertPage), own()
-    return page_reply(await alert_page(mine.pool, tenant_id=mine.tenant_id, **asked.model_dump()))
+    part, wanted = parted(query_as(AlertPage).model_dump())
+    mine = own()
+    return page_reply(await alert_page(mine.pool, AlertFilter(**wanted), tenant_id=mine.tenant_id, **part))
 
 
 @blueprint.get("/<uuid:alert_id>")

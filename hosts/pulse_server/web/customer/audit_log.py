@@ -6,6 +6,7 @@ from quart import Blueprint, Response
 
 from pulse_core.principal import Role
 from pulse_postgres.audit_pages import AuditFilter, own_audit_page
+from pulse_postgres.paging import parted
 from pulse_server.inputs import AuditPage
 from pulse_server.outputs.audit import OwnAuditLineList
 from pulse_server.web.bodies import query_as
@@ -27,7 +28,6 @@ async def demand_admin() -> None:
 @described(OwnAuditLineList, query=AuditPage)
 async def show() -> Response:
     """The tenant's lines, newest first."""
-    asked, mine = query_as(AuditPage), own()
-    wanted = AuditFilter(**asked.model_dump(exclude={"limit", "cursor"}))
-    page = await own_audit_page(mine.pool, wanted, mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
-    return page_reply(page)
+    part, wanted = parted(query_as(AuditPage).model_dump())
+    mine = own()
+    return page_reply(await own_audit_page(mine.pool, AuditFilter(**wanted), mine.tenant_id, **part))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
-from pulse_server.inputs import DeliveryPage, Page
+from pulse_postgres.paging import parted
+from pulse_server.inputs import DeliveryPage, DeliveryPart
 from pulse_server.outputs.deliveries import Delivery, DeliveryList
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
@@ -24,20 +25,17 @@ blueprint = Blueprint("customer_deliveries", __name__)
 @described(DeliveryList, query=DeliveryPage)
 async def show() -> Response:
     """The tenant's deliveries, newest first."""
-    asked, mine = query_as(DeliveryPage), own()
-    wanted = DeliveryFilter(**asked.model_dump(exclude={"limit", "cursor"}))
-    page = await delivery_page(mine.pool, wanted, tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
-    return page_reply(page)
+    part, wanted = parted(query_as(DeliveryPage).model_dump())
+    mine = own()
+    return page_reply(await delivery_page(mine.pool, DeliveryFilter(**wanted), tenant_id=mine.tenant_id, **part))
 
 
 @blueprint.get("/delivery-status")
-@described(DeliveryList, query=Page)
+@described(DeliveryList, query=DeliveryPart)
 async def status() -> Response:
     """What was delivered lately, each with its attempts."""
-    asked, mine = query_as(Page), own()
-    page = await delivery_page(
-        mine.pool, DeliveryFilter(), tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor
-    )
+    asked, mine = query_as(DeliveryPart), own()
+    page = await delivery_page(mine.pool, DeliveryFilter(), tenant_id=mine.tenant_id, **asked.model_dump())
     return page_reply(page)
 
 

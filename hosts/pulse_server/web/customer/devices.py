@@ -6,7 +6,8 @@ from quart import Blueprint, Response
 
 from pulse_core.api import DeviceKey
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
-from pulse_postgres.incidents import alert_page
+from pulse_postgres.incidents import AlertFilter, alert_page
+from pulse_postgres.paging import parted
 from pulse_server.inputs import DevicePage, TelemetryQuery
 from pulse_server.outputs.devices import DeviceDetail, DeviceList, ReadingList
 from pulse_server.web import readings
@@ -24,11 +25,10 @@ _ALERTS_SHOWN = 50
 @blueprint.get("")
 @described(DeviceList, query=DevicePage)
 async def show() -> Response:
-    """The tenant's devices by id."""
-    asked, mine = query_as(DevicePage), own()
-    wanted = DeviceFilter(**asked.model_dump(exclude={"limit", "cursor"}))
-    page = await device_page(mine.pool, wanted, tenant_id=mine.tenant_id, limit=asked.limit, cursor=asked.cursor)
-    return page_reply(page)
+    """The tenant's devices, with how each is doing."""
+    part, wanted = parted(query_as(DevicePage).model_dump())
+    mine = own()
+    return page_reply(await device_page(mine.pool, DeviceFilter(**wanted), tenant_id=mine.tenant_id, **part))
 
 
 @blueprint.get("/<device_id>")
@@ -40,7 +40,8 @@ async def one(device_id: str) -> Response:
     device = await one_device(mine.pool, mine.tenant_id, device_id)
     async with services().telemetry_of(mine.tenant_id) as store:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
-    alerts = await alert_page(mine.pool, tenant_id=mine.tenant_id, device_id=device_id, live=True, limit=_ALERTS_SHOWN)
+    live = AlertFilter(device_id=device_id, live=True)
+    alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
     return reply({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items})
 
 

@@ -11,7 +11,14 @@ from quart import Blueprint, Response
 from pulse_core.errors import NotFound
 from pulse_postgres.integration_health import health_of
 from pulse_server.configured import UnknownChannel, channel_of, resealed, sealed, shown
-from pulse_server.inputs import IntegrationFields, IntegrationPatch, Page, TypedPage, TypeQuery, schedule
+from pulse_server.inputs import (
+    IntegrationFields,
+    IntegrationPage,
+    IntegrationPatch,
+    TypedPage,
+    TypeQuery,
+    schedule,
+)
 from pulse_server.outputs.integrations import HealthyIntegration, HealthyIntegrationList
 from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as, query_as
@@ -34,7 +41,7 @@ blueprint = Blueprint("customer_integrations", __name__, url_prefix="/integratio
 async def show() -> Response:
     """The tenant's webhooks, or its integrations of the channel ``?type=``, each with its health."""
     asked = query_as(TypedPage)
-    return await _page(asked.type, asked)
+    return await _page(asked.type, asked.model_dump(exclude={"type"}))
 
 
 @blueprint.post("")
@@ -45,10 +52,10 @@ async def create() -> Response:
 
 
 @blueprint.get("/<channel:type_>")
-@described(HealthyIntegrationList, query=Page)
+@described(HealthyIntegrationList, query=IntegrationPage)
 async def show_type(type_: str) -> Response:
     """The tenant's integrations of one channel."""
-    return await _page(type_, query_as(Page))
+    return await _page(type_, query_as(IntegrationPage).model_dump())
 
 
 @blueprint.post("/<channel:type_>")
@@ -103,10 +110,10 @@ async def remove(integration_id: uuid.UUID, type_: str | None = None) -> Respons
     return Response(status=204)
 
 
-async def _page(type_: str, asked: Page) -> Response:
+async def _page(type_: str, asked: dict[str, Any]) -> Response:
     mine = own()
     _channel(type_)
-    page = await mine.integrations.page(mine.tenant_id, type_=type_, limit=asked.limit, cursor=asked.cursor)
+    page = await mine.integrations.page(mine.tenant_id, type_=type_, **asked)
     return reply({"items": await _whole(mine, page.items), "next": page.next})
 
 

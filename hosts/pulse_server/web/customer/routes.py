@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from quart import Blueprint, Response
 
 from pulse_postgres.integration_pages import shown_route
-from pulse_server.inputs import Page, RouteFields, RoutePatch
+from pulse_server.inputs import RouteFields, RoutePage, RoutePatch
 from pulse_server.outputs.integrations import Route, RouteList
 from pulse_server.routing_input import route_of
 from pulse_server.web.bodies import body_as, parse_as, query_as
@@ -30,11 +30,11 @@ class _Changes(BaseModel):
 
 
 @blueprint.get("")
-@described(RouteList, query=Page)
+@described(RouteList, query=RoutePage)
 async def show() -> Response:
     """The tenant's routes."""
-    asked, mine = query_as(Page), own()
-    return page_reply(await mine.integrations.route_page(mine.tenant_id, limit=asked.limit, cursor=asked.cursor))
+    asked, mine = query_as(RoutePage), own()
+    return page_reply(await mine.integrations.route_page(mine.tenant_id, **asked.model_dump()))
 
 
 @blueprint.post("")

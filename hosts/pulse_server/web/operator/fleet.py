@@ -92,9 +92,7 @@ async def integrations() -> Response:
     """Integrations with their health and breakers; secrets are masked."""
     asked = query_as(IntegrationQuery)
     overview = services().overview
-    page = await overview.integrations(
-        tenant_id=asked.tenant_id, type_=asked.type, limit=asked.limit, cursor=asked.cursor
-    )
+    page = await overview.integrations(type_=asked.type, **asked.model_dump(exclude={"type"}))
     health = await overview.health(page.items)
     items = [{**shown(services().plugins, each), "health": health[each["integration_id"]]} for each in page.items]
     return reply({"items": items, "next": page.next})

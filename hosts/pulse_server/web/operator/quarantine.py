@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_server.inputs import QuarantineQuery
+from pulse_server.inputs import CountsQuery, QuarantineQuery
 from pulse_server.outputs.quarantine import RefusedCountList, RefusedMessageList
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
@@ -23,8 +23,8 @@ async def kept() -> Response:
 
 
 @blueprint.get("/counts")
-@described(RefusedCountList, query=QuarantineQuery)
+@described(RefusedCountList, query=CountsQuery)
 async def counts() -> Response:
     """How many were refused, by minute, tenant ('' for strangers) and reason; newest first."""
-    asked = query_as(QuarantineQuery)
+    asked = query_as(CountsQuery)
     return page_reply(await services().overview.refused(**asked.model_dump()))

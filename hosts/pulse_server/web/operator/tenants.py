@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_server.inputs import Page, RemoveQuery, TenantBody, TenantPatch
+from pulse_server.inputs import RemoveQuery, TenantBody, TenantListQuery, TenantPatch
 from pulse_server.outputs.tenants import Tenant, TenantDetail, TenantList, TenantRemoved
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.described import described
@@ -18,11 +18,11 @@ blueprint.before_request(demand_admin)
 
 
 @blueprint.get("")
-@described(TenantList, query=Page)
+@described(TenantList, query=TenantListQuery)
 async def show() -> Response:
     """Tenants by id."""
-    asked = query_as(Page)
-    return page_reply(await services().provisioning.tenants(limit=asked.limit, cursor=asked.cursor))
+    asked = query_as(TenantListQuery)
+    return page_reply(await services().provisioning.tenants(**asked.model_dump()))
 
 
 @blueprint.post("")
