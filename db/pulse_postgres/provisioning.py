@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
-_TENANT = "SELECT tenant_id, name, status, stale_after_s, created_at FROM tenants"
+_TENANT = "SELECT tenant_id, name, status, stale_after_s, revision, created_at FROM tenants"
 _CREATE_TENANT = """
     INSERT INTO tenants (tenant_id, name, stale_after_s) VALUES ($1, $2, $3)
-    RETURNING tenant_id, name, status, stale_after_s, created_at
+    RETURNING tenant_id, name, status, stale_after_s, revision, created_at
 """
 _CREATE_DEVICE = """
     INSERT INTO devices (tenant_id, device_id, site_id, name, labels, stale_after_s)

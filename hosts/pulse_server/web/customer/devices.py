@@ -10,6 +10,7 @@ from pulse_postgres.incidents import alert_page
 from pulse_server.inputs import DevicePage, TelemetryQuery
 from pulse_server.web import readings
 from pulse_server.web.bodies import query_as
+from pulse_server.web.conditions import versioned
 from pulse_server.web.customer.own import own
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
@@ -37,7 +38,7 @@ async def one(device_id: str) -> Response:
     async with services().telemetry_of(mine.tenant_id) as store:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
     alerts = await alert_page(mine.pool, tenant_id=mine.tenant_id, device_id=device_id, live=True, limit=_ALERTS_SHOWN)
-    return reply({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items})
+    return versioned({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}, living=True)
 
 
 @blueprint.get("/<device_id>/telemetry")
