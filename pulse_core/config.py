@@ -6,6 +6,7 @@ What can change while the platform runs is in :mod:`pulse_core.settings`.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,40 @@ class Listen(_Section):
     """Loopback unless you say otherwise: put a TLS proxy or a firewall in front before you open it."""
     port: int = Field(ge=0, le=65535)
     """0 takes any free port."""
+
+
+class WebConfig(Listen):
+    """Where people and programs reach the web process."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of your own proxies in front of us, as ``10.0.0.0/8``. The address that such a one adds to
+    X-Forwarded-For is the caller's, for limits and for the audit log. Anybody else's header counts for nothing."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_network(each)
+        return value
+
+
+class LimitsConfig(_Section):
+    """How often the web process lets somebody do something; then it answers 429. 0: no limit.
+
+    Each process counts by itself, in memory. Logins and test deliveries have limits of their own.
+    """
+
+    writes_per_s: float = Field(10.0, ge=0, le=100_000)
+    """Requests other than GET that one user or API token may make for ever. The admin key may make more."""
+    writes_burst: int = Field(60, ge=1, le=1_000_000)
+    """And at once."""
+    address_writes_per_s: float = Field(200.0, ge=0, le=100_000)
+    """The same from one address (IPv6: its /64), whoever is behind it."""
+    address_writes_burst: int = Field(1000, ge=1, le=1_000_000)
+    """And at once."""
+    failures_per_minute: int = Field(60, ge=0, le=1_000_000)
+    """Tokens and admin keys that are none, from one address. Beyond that only those are looked at that were good
+    within the last hour."""
 
 
 class PipelineConfig(_Section):
@@ -128,10 +163,11 @@ class Config(BaseSettings):
     the same on every host. None: the address of ``[web]``."""
     telemetry_store: str = "postgres"
     """Which registered telemetry store is the active one."""
-    web: Listen = Listen(port=8080)
+    web: WebConfig = WebConfig(port=8080)
     device_http: Listen = Listen(port=8081)
     metrics_deliver: Listen = Listen(port=8082)
     """Health and metrics of the deliver process."""
+    limits: LimitsConfig = LimitsConfig()
     pipeline: PipelineConfig = PipelineConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     outbound: OutboundConfig = OutboundConfig()

@@ -17,6 +17,7 @@
         ├── PluginError             a plugin cannot be loaded, or breaks the rules of the door
         ├── NotFound                no such object, or it is another tenant's
         ├── Conflict                the object exists already, or the name is ambiguous
+        ├── Stale                   the object is another than the caller saw
         └── SecretUnreadable        no key we hold decrypts a stored secret
 """
 
@@ -104,6 +105,10 @@ class NotFound(PermanentFailure):
 
 class Conflict(PermanentFailure):
     """The object exists already, or a name is ambiguous."""
+
+
+class Stale(PermanentFailure):
+    """The object was changed since the caller looked at it: an edit on condition is not made."""
 
 
 class SecretUnreadable(PermanentFailure):

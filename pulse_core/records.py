@@ -252,7 +252,7 @@ class Route(Struct, frozen=True):
     """A customer's rule of who is told what. An empty list matches all; every matching route fires.
 
     ``fallback_integration_id`` is used instead when the first one is dead-lettered, or has not been reachable for
-    ``fallback_after_s``. ``integration_enabled`` is the first one's.
+    ``fallback_after_s``. ``integration_enabled`` is the first one's. ``revision`` counts its edits.
     """
 
     tenant_id: str
@@ -270,6 +270,7 @@ class Route(Struct, frozen=True):
     fallback_integration_id: uuid.UUID | None = None
     fallback_after_s: int = 600
     integration_enabled: bool = True
+    revision: int = 1
 
 
 class Decision(Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from pulse_core.errors import Conflict, NotFound, PermanentFailure
+from pulse_postgres.deeds import DEED
 from pulse_postgres.pool import CONNECT_TIMEOUT_S, unavailable
 
 if TYPE_CHECKING:
@@ -20,17 +21,26 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def acting(
-    pool: Connections, *, exists: str = "it exists already", missing: str = "there is no such object"
+    pool: Connections,
+    *,
+    exists: str = "it exists already",
+    missing: str = "there is no such object",
+    keyed: bool = True,
 ) -> AsyncIterator[PoolConnectionProxy[Any]]:
-    """Give a connection in a transaction.
+    """Give a connection in a transaction. The key of the current :data:`~pulse_postgres.deeds.DEED` is its first write.
 
     :param exists: what to say when a unique key is taken (Conflict).
     :param missing: what to say when something referred to does not exist (NotFound).
+    :param keyed: False for what is no deed: it is written however often the request is made.
     :raises PermanentFailure: a value that cannot be stored: a NUL, a lone surrogate, an id of the wrong form.
+    :raises Repeated: another request with the same key did it.
     """
+    deed = DEED.get() if keyed else None
     with asking():
         try:
             async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+                if deed is not None:
+                    await deed.claim(connection)
                 yield connection
         except asyncpg.UniqueViolationError as error:
             raise Conflict(exists) from error
@@ -38,6 +48,8 @@ async def acting(
             raise NotFound(missing) from error
         except asyncpg.CheckViolationError as error:
             raise PermanentFailure(f"not allowed: {error.constraint_name}") from error
+    if deed is not None:
+        deed.done = True
 
 
 @contextmanager

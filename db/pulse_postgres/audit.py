@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import msgspec
 from msgspec import Struct
 
+from pulse_core.errors import StoreUnavailable
 from pulse_postgres.acting import acting
 
 if TYPE_CHECKING:
-    import asyncpg
     from asyncpg import Connection
     from asyncpg.pool import PoolConnectionProxy
 
@@ -48,12 +49,16 @@ async def audit(
     :param action: what, as ``device.revoke``.
     :param resource: to what, as ``tenant-a/dev-1``.
     :param details: what else is worth knowing; never a secret.
+    :raises StoreUnavailable: it cannot be written, which is nobody's fault who asks: the deed is not done.
     """
     said = msgspec.json.encode(details or {}).decode()
     origin = ORIGIN.get()
-    await connection.execute(
-        _APPEND, tenant_id, actor, action, resource, said, origin.address, origin.agent, origin.request_id
-    )
+    try:
+        await connection.execute(
+            _APPEND, tenant_id, actor, action, resource, said, origin.address, origin.agent, origin.request_id
+        )
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.InsufficientPrivilegeError) as error:
+        raise StoreUnavailable(f"the audit log cannot be written: {error}") from error
 
 
 class AuditLog:
@@ -66,5 +71,5 @@ class AuditLog:
         self, actor: str, action: str, resource: str, details: dict[str, Any] | None = None, *, tenant_id: str = ""
     ) -> None:
         """Append one line, committed when this returns. Show nothing before that."""
-        async with acting(self._pool) as connection:
+        async with acting(self._pool, keyed=False) as connection:
             await audit(connection, actor, action, tenant_id=tenant_id, resource=resource, details=details)

@@ -38,7 +38,7 @@ _IN_STATUS = {
 
 _SHOWN = f"""
     d.tenant_id, d.device_id, d.site_id, d.name, d.labels, {STATUS} AS status, s.status_since, s.last_seen_at,
-    s.last_ts, s.source, d.activated, d.revoked_at, d.stale_after_s, d.created_at, d.updated_at
+    s.last_ts, s.source, d.activated, d.revoked_at, d.stale_after_s, d.revision, d.created_at, d.updated_at
 """
 _FROM = "devices d LEFT JOIN device_state s USING (tenant_id, device_id)"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = """
     tenant_id, integration_id, type, name, enabled, disabled_reason, config, has_secrets, retry,
-    created_at, updated_at
+    revision, created_at, updated_at
 """
 """What of ``integrations`` may be shown; :func:`integration_of` reads it."""
 

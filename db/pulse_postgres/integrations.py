@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from pulse_core.errors import NotFound
 from pulse_core.outbox import StoredIntegration
@@ -13,11 +13,13 @@ from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.delivery.record import TOPIC
 from pulse_postgres.integration_pages import LIVE, SHOWN, integration_of, integration_page, route_page
+from pulse_postgres.revisions import demand_revision
 from pulse_postgres.routes import COLUMNS, route_of
 from pulse_postgres.sqltime import us
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Callable, Collection
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -40,6 +42,9 @@ _UPDATE = f"""
 _STORED = f"""
     SELECT tenant_id, integration_id, type, config, secrets, enabled, disabled_reason, {us("updated_at")}
     FROM integrations WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE}
+"""
+_LOCK = f"""
+    SELECT revision FROM integrations WHERE tenant_id = $1 AND integration_id = $2 AND {LIVE} FOR UPDATE
 """
 # The row stays, with its type and name, for the sake of what was sent through it.
 _DELETE = f"""
@@ -75,10 +80,20 @@ _UPDATE_ROUTE = f"""
                                    device_prefixes, deliver_on, priority, enabled, fallback_integration_id,
                                    fallback_after_s, updated_at)
         = ({_VALUES.removeprefix("$1, $2, ")}, clock_timestamp())
-    WHERE tenant_id = $1 AND route_id = $2 RETURNING true
+    WHERE tenant_id = $1 AND route_id = $2 AND revision = $15 RETURNING revision
 """
 _ROUTE = f"SELECT {COLUMNS} FROM integration_routes r WHERE r.tenant_id = $1 AND r.route_id = $2"
-_DELETE_ROUTE = "DELETE FROM integration_routes WHERE tenant_id = $1 AND route_id = $2 RETURNING true"
+_DELETE_ROUTE = "DELETE FROM integration_routes WHERE tenant_id = $1 AND route_id = $2 RETURNING revision"
+
+
+class Changes(Struct, frozen=True):
+    """What to change of an integration; parameters as of :meth:`Integrations.update`."""
+
+    name: str | None = None
+    enabled: bool | None = None
+    config: dict[str, Any] | None = None
+    secrets: bytes | None = None
+    retry: dict[str, Any] | UnsetType | None = UNSET
 
 
 class Integrations:
@@ -136,8 +151,7 @@ class Integrations:
     async def stored(self, tenant_id: str, integration_id: uuid.UUID) -> StoredIntegration:
         """One integration with its encrypted secrets, to use or to merge. Raises NotFound."""
         with asking():
-            row = _found(await self._pool.fetchrow(_STORED, tenant_id, integration_id), "integration")
-        return StoredIntegration(row[0], row[1], row[2], msgspec.json.decode(row[3]), *row[4:])
+            return _stored(_found(await self._pool.fetchrow(_STORED, tenant_id, integration_id), "integration"))
 
     async def update(
         self,
@@ -156,17 +170,39 @@ class Integrations:
         ``retry`` may be given as None: the contract's schedule. Enabling clears the reason for which it was disabled;
         the engine hears that it may work now. Raises NotFound.
         """
+        changes = Changes(name, enabled, config, secrets, retry)
+        return await self.change(tenant_id, integration_id, lambda _: changes, actor=actor)
+
+    async def change(
+        self,
+        tenant_id: str,
+        integration_id: uuid.UUID,
+        decide: Callable[[StoredIntegration], Changes],
+        *,
+        actor: str,
+        only_if: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """As :meth:`update`, of what ``decide`` makes of the integration as it is: nobody else changes it meanwhile.
+
+        :param only_if: see :func:`~pulse_postgres.revisions.demand_revision`.
+        :raises NotFound: there is no such integration.
+        :raises Stale: it is none of those revisions. What ``decide`` raises comes out as it is, and nothing is changed.
+        """
         async with acting(self._pool) as connection:
-            own = None if retry is UNSET else retry
+            revision = _found(await connection.fetchrow(_LOCK, tenant_id, integration_id), "integration")["revision"]
+            demand_revision(revision, only_if)
+            stored = await connection.fetchrow(_STORED, tenant_id, integration_id)
+            made = decide(_stored(_found(stored, "integration")))
+            own = None if made.retry is UNSET else made.retry
             row = await connection.fetchrow(
                 _UPDATE,
                 tenant_id,
                 integration_id,
-                name,
-                enabled,
-                _json(config),
-                secrets,
-                retry is not UNSET,
+                made.name,
+                made.enabled,
+                _json(made.config),
+                made.secrets,
+                made.retry is not UNSET,
                 _json(own),
             )
             changed = integration_of(_found(row, "integration"))
@@ -174,12 +210,16 @@ class Integrations:
             await _note(connection, actor, "integration.update", tenant_id, integration_id)
         return changed
 
-    async def delete(self, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> None:
-        """Remove an integration with its routes, and cancel what waits for it. Raises NotFound.
+    async def delete(
+        self, tenant_id: str, integration_id: uuid.UUID, *, actor: str, only_if: Collection[str] | None = None
+    ) -> None:
+        """Remove an integration with its routes, and cancel what waits for it. Raises NotFound, Stale.
 
         What was sent through it stays in the ledger.
         """
         async with acting(self._pool) as connection:
+            locked = await connection.fetchrow(_LOCK, tenant_id, integration_id)
+            demand_revision(_found(locked, "integration")["revision"], only_if)
             _found(await connection.fetchrow(_DELETE, tenant_id, integration_id), "integration")
             for statement in (_DELETE_ROUTES_TO, _FORGET_FALLBACK, _CANCEL_WAITING):
                 await connection.execute(statement, tenant_id, integration_id)
@@ -209,17 +249,47 @@ class Integrations:
 
     async def update_route(self, route: Route, *, actor: str) -> Route:
         """Replace the route of that tenant and id. Raises NotFound, for the integration too."""
-        async with acting(self._pool, missing="there is no such integration") as connection:
-            await _demand_live(connection, route)
-            _found(await connection.fetchrow(_UPDATE_ROUTE, *_values(route)), "route")
-            await _note(connection, actor, "route.update", route.tenant_id, route.route_id)
-        return route
+        return await self.change_route(route.tenant_id, route.route_id, lambda _: route, actor=actor)
 
-    async def delete_route(self, tenant_id: str, route_id: uuid.UUID, *, actor: str) -> None:
-        """Remove a route. Raises NotFound."""
+    async def change_route(
+        self,
+        tenant_id: str,
+        route_id: uuid.UUID,
+        decide: Callable[[Route], Route],
+        *,
+        actor: str,
+        only_if: Collection[str] | None = None,
+    ) -> Route:
+        """Replace a route by what ``decide`` makes of it; it is asked again when somebody changed the route meanwhile.
+
+        :param only_if: see :func:`~pulse_postgres.revisions.demand_revision`.
+        :raises NotFound: there is no such route, or integration.
+        :raises Stale: it is none of those revisions.
+        """
+        async with acting(self._pool, missing="there is no such integration") as connection:
+            revision = None
+            while revision is None:
+                found = route_of(_found(await connection.fetchrow(_ROUTE, tenant_id, route_id), "route"))
+                demand_revision(found.revision, only_if)
+                wanted = decide(found)
+                # The integrations first, then the route: as whoever deletes an integration does.
+                await _demand_live(connection, wanted)
+                revision = await connection.fetchval(_UPDATE_ROUTE, *_values(wanted), found.revision)
+            await _note(connection, actor, "route.update", tenant_id, route_id)
+        return msgspec.structs.replace(wanted, revision=revision)
+
+    async def delete_route(
+        self, tenant_id: str, route_id: uuid.UUID, *, actor: str, only_if: Collection[str] | None = None
+    ) -> None:
+        """Remove a route. Raises NotFound, Stale."""
         async with acting(self._pool) as connection:
-            _found(await connection.fetchrow(_DELETE_ROUTE, tenant_id, route_id), "route")
+            gone = _found(await connection.fetchrow(_DELETE_ROUTE, tenant_id, route_id), "route")
+            demand_revision(gone["revision"], only_if)
             await _note(connection, actor, "route.delete", tenant_id, route_id)
+
+
+def _stored(row: asyncpg.Record) -> StoredIntegration:
+    return StoredIntegration(row[0], row[1], row[2], msgspec.json.decode(row[3]), *row[4:])
 
 
 def _found(row: asyncpg.Record | None, what: str) -> asyncpg.Record:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CREATE_TENANT = """
     INSERT INTO tenants (tenant_id, name, stale_after_s) VALUES ($1, $2, $3)
-    RETURNING tenant_id, name, status, stale_after_s, created_at
+    RETURNING tenant_id, name, status, stale_after_s, revision, created_at
 """
 _CREATE_DEVICE = """
     INSERT INTO devices (tenant_id, device_id, site_id, name, labels, stale_after_s)

@@ -18,7 +18,8 @@ CHANNEL = "pulse_routes"
 
 COLUMNS = """
     r.tenant_id, r.route_id, r.integration_id, r.name, r.alert_types, r.severities, r.min_severity, r.site_ids,
-    r.device_prefixes, r.deliver_on, r.priority, r.enabled, r.fallback_integration_id, r.fallback_after_s
+    r.device_prefixes, r.deliver_on, r.priority, r.enabled, r.fallback_integration_id, r.fallback_after_s,
+    r.revision
 """
 """Of ``integration_routes r``, in the order of :class:`Route`'s fields that :func:`route_of` reads."""
 
@@ -66,6 +67,7 @@ def route_of(row: asyncpg.Record) -> Route:
         enabled=row[11],
         fallback_integration_id=row[12],
         fallback_after_s=row[13],
+        revision=row[14],
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pulse_core.settings import Settings, parse_settings
+from pulse_postgres.acting import acting
 from pulse_postgres.audit import audit
 from pulse_postgres.pool import listen, unavailable
+from pulse_postgres.revisions import demand_revision
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     import asyncpg
 
@@ -50,23 +53,31 @@ class PostgresSettings:
         async for _ in listen(self._dsn, CHANNEL):
             yield
 
-    async def save(self, values: Mapping[str, Any], actor: str) -> Settings:
+    async def save(self, values: Mapping[str, Any], actor: str, *, only_if: Collection[str] | None = None) -> Settings:
         """Set ``values`` (names of :class:`Settings`), leave the others; return all settings as they are now.
 
         The audit log tells the old and the new value of each that changed, those that MODE forces off included.
 
+        :param only_if: see :func:`revision_of`.
         :raises ConfigError: naming each wrong name or value; then nothing is saved.
+        :raises Stale: they are none of those revisions.
         """
-        with unavailable():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_LOCK)
-                before = _values(await connection.fetch(_LOAD))
-                settings = parse_settings({**before, **values}).as_mode_allows()
-                changes = _changes(before, settings)
-                texts = [msgspec.json.encode(change["new"]).decode() for change in changes.values()]
-                await connection.execute(_SAVE, list(changes), texts, actor)
-                await audit(connection, actor, "settings.save", resource="settings", details=changes)
+        async with acting(self._pool) as connection:
+            await connection.execute(_LOCK)
+            before = _values(await connection.fetch(_LOAD))
+            if only_if is not None:
+                demand_revision(revision_of(parse_settings(before)), only_if)
+            settings = parse_settings({**before, **values}).as_mode_allows()
+            changes = _changes(before, settings)
+            texts = [msgspec.json.encode(change["new"]).decode() for change in changes.values()]
+            await connection.execute(_SAVE, list(changes), texts, actor)
+            await audit(connection, actor, "settings.save", resource="settings", details=changes)
         return settings
+
+
+def revision_of(settings: Settings) -> str:
+    """What changes whenever a setting takes effect with another value: there are no edits to count, only values."""
+    return hashlib.sha256(settings.as_mode_allows().model_dump_json().encode()).hexdigest()[:16]
 
 
 def _changes(before: dict[str, Any], settings: Settings) -> dict[str, dict[str, Any]]:

@@ -9,10 +9,11 @@ from pulse_core.errors import Conflict, NotFound
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.paging import Page, Where, item_of
+from pulse_postgres.revisions import demand_revision
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SETTLED_S = 10
 """A tenant is removed so long after it was suspended: what its devices had sent before that is decided by then."""
 
-_COLUMNS = "tenant_id, name, status, stale_after_s, suspended_at, created_at"
+_COLUMNS = "tenant_id, name, status, stale_after_s, suspended_at, revision, created_at"
 _ONE = f"SELECT {_COLUMNS} FROM tenants WHERE tenant_id = $1"
 _LOCKED = f"{_ONE} FOR UPDATE"
 _CHANGE = f"""
@@ -52,13 +53,14 @@ _REMOVE = (
     "DELETE FROM tenants WHERE tenant_id = $1",
     "DELETE FROM api_tokens WHERE tenant_id = $1",
     "DELETE FROM users WHERE tenant_id = $1",
+    "DELETE FROM request_keys WHERE tenant_id = $1",
     "DELETE FROM quarantine WHERE tenant_id = $1",
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
 )
 _REMOVE_WITHIN_S = 600
 
 
-_SHOWN = "tenant_id, name, status, stale_after_s, created_at"
+_SHOWN = "tenant_id, name, status, stale_after_s, revision, created_at"
 TENANT_ORDERS = Orders(
     by={"tenant_id": KEY, "name": By("name"), "status": By("status"), "created_at": By("created_at", dt.datetime)},
     key={"tenant_id": By("tenant_id")},
@@ -101,14 +103,17 @@ class Tenants:
         with asking():
             return dict(_found(await self._pool.fetchrow(_ONE, tenant_id)))
 
-    async def change(self, tenant_id: str, changes: Mapping[str, Any], *, actor: str) -> dict[str, Any]:
-        """Change ``name``, ``stale_after_s`` or ``status``; return the tenant. Raises NotFound.
+    async def change(
+        self, tenant_id: str, changes: Mapping[str, Any], *, actor: str, only_if: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Change ``name``, ``stale_after_s`` or ``status``; return the tenant. Raises NotFound, Stale.
 
         A tenant that is SUSPENDED has no valid token: neither its devices' nor its programs'. Whoever holds a live
         connection of a device hears of it at commit, and ends it.
         """
         async with acting(self._pool) as connection:
             before = _found(await connection.fetchrow(_LOCKED, tenant_id))
+            demand_revision(before["revision"], only_if)
             after = {name: changes.get(name, before[name]) for name in _CHANGEABLE}
             row = await connection.fetchrow(_CHANGE, tenant_id, *after.values())
             details = {
@@ -117,16 +122,17 @@ class Tenants:
             await audit(connection, actor, "tenant.change", tenant_id=tenant_id, resource=tenant_id, details=details)
         return dict(_found(row))
 
-    async def remove(self, tenant_id: str, *, actor: str) -> int:
+    async def remove(self, tenant_id: str, *, actor: str, only_if: Collection[str] | None = None) -> int:
         """Remove a suspended tenant and all its data; return how many readings went. The audit log keeps its lines.
 
         Readings go day by day, each day in a transaction of its own: if it is interrupted, call it again.
 
         :raises NotFound: there is no such tenant.
         :raises Conflict: it is not suspended, or was so only just now.
+        :raises Stale: it is none of the revisions ``only_if``.
         """
         readings = 0
-        for day in await self._days(tenant_id):
+        for day in await self._days(tenant_id, only_if):
             midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
             async with acting(self._pool) as connection:
                 next_midnight = midnight + dt.timedelta(days=1)
@@ -134,17 +140,17 @@ class Tenants:
                     _REMOVE_DAY, tenant_id, midnight, next_midnight, day, timeout=_REMOVE_WITHIN_S
                 )
         async with acting(self._pool) as connection:
-            await _demand_settled(connection, tenant_id)
+            await _demand_settled(connection, tenant_id, only_if)
             for statement in _REMOVE:
                 await connection.execute(statement, tenant_id, timeout=_REMOVE_WITHIN_S)
             details = {"readings": readings}
             await audit(connection, actor, "tenant.remove", tenant_id=tenant_id, resource=tenant_id, details=details)
         return readings
 
-    async def _days(self, tenant_id: str) -> list[dt.date]:
+    async def _days(self, tenant_id: str, only_if: Collection[str] | None) -> list[dt.date]:
         """The days of telemetry, once it is certain that the tenant may go."""
         async with acting(self._pool) as connection:
-            await _demand_settled(connection, tenant_id)
+            await _demand_settled(connection, tenant_id, only_if)
             return [row[0] for row in await connection.fetch(_DAYS)]
 
 
@@ -154,8 +160,11 @@ def _found(row: asyncpg.Record | None) -> asyncpg.Record:
     return row
 
 
-async def _demand_settled(connection: PoolConnectionProxy[Any], tenant_id: str) -> None:
+async def _demand_settled(
+    connection: PoolConnectionProxy[Any], tenant_id: str, only_if: Collection[str] | None
+) -> None:
     tenant = _found(await connection.fetchrow(_LOCKED, tenant_id))
+    demand_revision(tenant["revision"], only_if)
     if tenant["status"] != "SUSPENDED":
         raise Conflict("suspend the tenant first: its devices must have stopped")
     since = tenant["suspended_at"]

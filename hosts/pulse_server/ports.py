@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pulse_core.config import Listen
 from pulse_core.errors import ConfigError
 from pulse_server.serving import bind, is_free
 
 if TYPE_CHECKING:
-    from pulse_core.config import Config
+    from pulse_core.config import Config, Listen
+
+ListenT = TypeVar("ListenT", bound="Listen")
 
 NAMES = ("web", "device_http", "metrics_deliver")
 _TRIES = 100
@@ -30,12 +31,12 @@ def demand_free(config: Config) -> None:
         raise ConfigError("\n".join([*taken, "stop what listens there, or set another port (PULSE_WEB__PORT=…, say)"]))
 
 
-def next_free(listen: Listen, avoid: frozenset[int] = frozenset()) -> Listen:
+def next_free(listen: ListenT, avoid: frozenset[int] = frozenset()) -> ListenT:
     """``listen`` itself, or the same address with the next free port."""
     if listen.port == 0:
         return listen
     for port in range(listen.port, min(listen.port + _TRIES, 65536)):
-        candidate = Listen(host=listen.host, port=port)
+        candidate = listen.model_copy(update={"port": port})
         if port not in avoid and is_free(candidate):
             return candidate
     raise ConfigError(f"no free port from {listen.port} on")

@@ -6,6 +6,8 @@ import ipaddress
 from collections import OrderedDict
 
 _REMEMBERED = 20_000
+_OWED_AT_MOST = 5
+"""Bursts."""
 
 
 class Throttle:
@@ -22,10 +24,26 @@ class Throttle:
         tokens, at = self._buckets.pop(key, (float(self._burst), now_s))
         tokens = min(self._burst, tokens + (now_s - at) * self._per_s)
         allowed = tokens >= 1
-        self._buckets[key] = (tokens - 1 if allowed else tokens, now_s)
+        self._keep(key, tokens - 1 if allowed else tokens, now_s)
+        return 0.0 if allowed else (1 - tokens) / self._per_s
+
+    def look_s(self, address: str, now_s: float) -> float:
+        """As :meth:`wait_s`, and charge nothing."""
+        tokens, at = self._buckets.get(_network(address), (float(self._burst), now_s))
+        tokens = min(self._burst, tokens + (now_s - at) * self._per_s)
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._per_s
+
+    def owe(self, address: str, now_s: float) -> None:
+        """Charge what has happened already, into debt if need be: whoever tries many at once waits for them all."""
+        key = _network(address)
+        tokens, at = self._buckets.pop(key, (float(self._burst), now_s))
+        tokens = min(self._burst, tokens + (now_s - at) * self._per_s)
+        self._keep(key, max(tokens - 1, -_OWED_AT_MOST * self._burst), now_s)
+
+    def _keep(self, key: str, tokens: float, now_s: float) -> None:
+        self._buckets[key] = (tokens, now_s)
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1 - tokens) / self._per_s
 
 
 def _network(address: str) -> str:

@@ -43,6 +43,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "sessions": {"web": "(ru)", "operator": R, "admin": "r(u)", "auth": "rid(u)"},
     "refresh_tokens": {"operator": "(r)", "auth": "ri(u)"},
     "signing_keys": {"admin": "rid(u)", "auth": RI},
+    "request_keys": {"web": "r(iu)", "operator": "(r)", "admin": "rd(iu)"},
     "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
     "audit_log": {"web": RI, "operator": RI, "admin": "i", "auth": "i"},
     "_yoyo_migrations": {role.removeprefix("pulse_"): R for role in ROLES if role != OWNER},

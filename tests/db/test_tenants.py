@@ -8,7 +8,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from pulse_core.errors import Conflict, NotFound, PermanentFailure
+from pulse_core.errors import Conflict, NotFound, StoreUnavailable
 from pulse_postgres.pool import open_pool
 from pulse_postgres.tenants import Tenants
 from support import two_tenants
@@ -94,7 +94,7 @@ async def test_a_removal_that_was_interrupted_goes_on_where_it_was(tenants: Tena
     await settle(tenants, filled)
     with filled.superuser() as hand:
         hand.execute("ALTER TABLE audit_log ADD CONSTRAINT full_disk CHECK (action <> 'tenant.remove')")
-        with pytest.raises(PermanentFailure):
+        with pytest.raises(StoreUnavailable):
             await tenants.remove(OURS, actor="test")
         assert rows_of(filled, OURS, {"telemetry", "tenants", "devices"}) == {
             "telemetry": 0,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pulse_core.config import Config, Listen, load_config
+from pulse_core.config import Config, Listen, WebConfig, load_config
 from pulse_core.errors import ConfigError
 from pulse_server import health as health_module
 from pulse_server import ports, problems, runfiles
@@ -196,12 +196,13 @@ def test_a_taken_port_is_an_error_in_production_and_moves_in_the_demo() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        listen = Listen(port=port)
+        listen = WebConfig(port=port, trusted_proxies=("192.0.2.0/24",))
         assert not is_free(listen)
         config = Config(web=listen, device_http=Listen(port=0), metrics_deliver=Listen(port=0))
         with pytest.raises(ConfigError, match=f"web: cannot listen on 127.0.0.1:{port}"):
             ports.demand_free(config)
-        assert ports.moved(config).web.port > port
+        moved = ports.moved(config).web
+        assert (moved.port > port, moved.trusted_proxies) == (True, listen.trusted_proxies)
         same = config.model_copy(update={"device_http": listen, "metrics_deliver": listen})
         chosen = ports.moved(same)
         assert len({chosen.web.port, chosen.device_http.port, chosen.metrics_deliver.port}) == 3

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.database import Database
 
 KEY = "a key of the tests"
+UNLIMITED = {"writes_per_s": 0, "address_writes_per_s": 0, "failures_per_minute": 0}
 
 
 class Caller:
@@ -117,8 +118,9 @@ async def opened(services: Services, database: Database) -> AsyncIterator[Pools]
 
 @asynccontextmanager
 async def admin_api(database: Database, data_dir: Path, **overrides: Any) -> AsyncIterator[Admin]:
-    """The application, opened on ``database``."""
-    config = load_config(None, **{"mode": "dev", "data_dir": data_dir, "admin_key": KEY, **overrides})
+    """The application, opened on ``database``; callers are not limited unless ``overrides`` say so."""
+    ours = {"mode": "dev", "data_dir": data_dir, "admin_key": KEY, "limits": UNLIMITED}
+    config = load_config(None, **{**ours, **overrides})
     services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     async with opened(services, database) as pools:
         yield Admin(create_app(services).test_client(), ApiTokens(pools.admin))

@@ -36,6 +36,7 @@ INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by,
 INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by)
     VALUES (%(t)s, %(id)s, 'user-of-' || %(t)s, 'customer_viewer', 'h', 'test');
 INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
+INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 """
 _FOR_NOBODY_TOO = """

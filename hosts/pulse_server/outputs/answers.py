@@ -18,6 +18,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Versioned(Answer):
+    """An object that people edit."""
+
+    revision: int
+    """Counts its edits; the ``ETag`` is made of it, and ``If-Match: "7"`` edits only what is still that."""
+
+
 class PageOf(Answer, Generic[ItemT]):
     """A part of a list."""
 

@@ -9,12 +9,12 @@ from pydantic import Field
 from pulse_core.records import DeviceStatus
 from pulse_server.inputs.fields import DeviceId, SiteId, TenantId
 from pulse_server.outputs.alerts import Alert
-from pulse_server.outputs.answers import Answer, PageOf, Time
+from pulse_server.outputs.answers import Answer, PageOf, Time, Versioned
 
 MetricValue = float | bool | str
 
 
-class Device(Answer):
+class Device(Versioned):
     """A device and how it is doing."""
 
     tenant_id: TenantId

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pulse_core.records import AlertEvent, Severity
 from pulse_server.inputs.fields import AlertType, ChannelType, DeviceId, SiteId, TenantId
-from pulse_server.outputs.answers import Answer, PageOf, Time
+from pulse_server.outputs.answers import Answer, PageOf, Time, Versioned
 
 
 class ChannelKind(Answer):
@@ -37,7 +37,7 @@ class Retry(Answer):
     give_up_s: float
 
 
-class Integration(Answer):
+class Integration(Versioned):
     """A configured channel."""
 
     tenant_id: TenantId
@@ -103,7 +103,7 @@ class HealthyIntegration(Integration):
 HealthyIntegrationList = PageOf[HealthyIntegration]
 
 
-class Route(Answer):
+class Route(Versioned):
     """Which alerts go to which integration. An empty list matches all."""
 
     tenant_id: TenantId

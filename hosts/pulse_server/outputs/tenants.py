@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from pulse_server.inputs.fields import TenantId
-from pulse_server.outputs.answers import Answer, PageOf, Time
+from pulse_server.outputs.answers import Answer, PageOf, Time, Versioned
 
 
-class Tenant(Answer):
+class Tenant(Versioned):
     """A tenant."""
 
     tenant_id: TenantId

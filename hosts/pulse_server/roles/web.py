@@ -8,9 +8,11 @@ from pulse_postgres.provisioning import Activation
 from pulse_server import dev_users
 from pulse_server.activation import ActivationApp
 from pulse_server.bookkeeping import Bookkeeper
+from pulse_server.forgetting import Forgetting
 from pulse_server.roles.base import Host, Role
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
+from pulse_server.web.proxies import Proxied
 from pulse_server.web.services import Pools, Services
 
 
@@ -30,7 +32,8 @@ class WebRole(Role):
         activation = ActivationApp()
         services = Services(config, self.host.box, self.host.plugins)
         front = Front(create_app(services), self.health, activation)
-        self._server = HttpServer(front, bind(config.web, "web"))
+        proxied = Proxied(front, config.web.trusted_proxies)
+        self._server = HttpServer(proxied, bind(config.web, "web"))
         await self._server.start()
         await self.database_ready()
         pools = Pools(
@@ -48,6 +51,9 @@ class WebRole(Role):
         bookkeeper = Bookkeeper(services.ledger)
         self.resources.push_async_callback(bookkeeper.stop)
         bookkeeper.start()
+        forgetting = Forgetting(pools.admin)
+        self.resources.push_async_callback(forgetting.stop)
+        forgetting.start()
         self.announce({"http": self._server.url})
 
     async def stop(self) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quart import Quart
 from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, auth, customer, docs, errors, home, operator, requests
+from pulse_server.web import admin, auth, customer, docs, errors, home, limits, operator, requests
+from pulse_server.web.dispatch import Web
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+    from quart import Quart
 
     from pulse_server.web.services import Services
 
@@ -23,13 +25,14 @@ _BODY_WITHIN_S = 15
 
 def create_app(services: Services) -> Quart:
     """Build the Quart app. ``services`` may still be closed: then whatever needs the database answers 503."""
-    app = Quart(__name__)
+    app = Web(__name__)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, BODY_TIMEOUT=_BODY_WITHIN_S)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["channel"] = _ChannelType
     app.extensions["services"] = services
     requests.install(app)
+    limits.install(app, services.config.limits)
     errors.install(app)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(admin.blueprint)

@@ -9,7 +9,7 @@ import structlog
 from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException
 
-from pulse_core.errors import Conflict, NotFound, PermanentFailure, TemporaryFailure, TooMany
+from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale, TemporaryFailure, TooMany
 from pulse_server import problems
 from pulse_server.web.bodies import Problem
 
@@ -28,6 +28,7 @@ def install(app: Quart) -> None:
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(NotFound, _from_not_found)
     app.register_error_handler(Conflict, _from_conflict)
+    app.register_error_handler(Stale, _from_stale)
     app.register_error_handler(TooMany, _from_too_many)
     app.register_error_handler(TemporaryFailure, _from_temporary)
     app.register_error_handler(PermanentFailure, _from_permanent)
@@ -63,6 +64,10 @@ async def _from_not_found(error: NotFound) -> Response:
 
 async def _from_conflict(error: Conflict) -> Response:
     return _respond(409, str(error))
+
+
+async def _from_stale(error: Stale) -> Response:
+    return _respond(412, str(error))
 
 
 async def _from_too_many(error: TooMany) -> Response:

@@ -8,6 +8,7 @@ from quart import g, request
 
 from pulse_postgres.token_check import looks_like_token
 from pulse_server.web.bodies import Problem
+from pulse_server.web.limits import guesses
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def authenticate() -> Principal:
     if scheme.lower() == "bearer":
         token = credentials.strip()
         checker = services().tokens if looks_like_token(token) else services().providers
-        found = await checker.principal(token)
+        found = await guesses().judge(request.remote_addr or "", token, checker.principal)
     if found is None:
         wanted = {"WWW-Authenticate": 'Bearer realm="pulse"'}
         raise Problem(401, "this needs a valid token: Authorization: Bearer …", headers=wanted)

@@ -15,6 +15,7 @@ from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
+from pulse_postgres.request_keys import RequestKeys
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
 from pulse_postgres.token_check import TokenCheck
@@ -140,6 +141,11 @@ class Services:
     def tenant_pool(self, tenant_id: str) -> TenantPool:
         """Where the stores of a customer work: nothing of another tenant is there."""
         return TenantPool(self._opened().pools.web, tenant_id)
+
+    def request_keys(self, tenant_id: str, subject: str) -> RequestKeys:
+        """The idempotency keys of one caller; ``tenant_id`` is '' for those who have none."""
+        pool = self.tenant_pool(tenant_id) if tenant_id else self._opened().pools.admin
+        return RequestKeys(pool, tenant_id, subject)
 
     def _opened(self) -> _Stores:
         if self._stores is None:

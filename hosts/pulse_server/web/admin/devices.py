@@ -9,6 +9,7 @@ from pulse_server.inputs import DeviceBody, DeviceQuery, RotateBody
 from pulse_server.outputs.devices import ActivationCode, Device, DeviceList, DeviceToken
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.conditions import versioned
 from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
@@ -29,7 +30,7 @@ async def show() -> Response:
 async def create() -> Response:
     """Register a device; it has no token until it is activated."""
     wanted = await body_as(DeviceBody)
-    return reply(await services().provisioning.create_device(**wanted.model_dump(), actor=ADMIN), 201)
+    return versioned(await services().provisioning.create_device(**wanted.model_dump(), actor=ADMIN), 201, living=True)
 
 
 @blueprint.get("/<tenant_id>/<device_id>")
@@ -37,7 +38,7 @@ async def create() -> Response:
 async def one(tenant_id: str, device_id: str) -> Response:
     """One device."""
     demand_ids(tenant_id, device_id)
-    return reply(await services().provisioning.device(tenant_id, device_id))
+    return versioned(await services().provisioning.device(tenant_id, device_id), living=True)
 
 
 @blueprint.post("/<tenant_id>/<device_id>/activate-code")

@@ -15,6 +15,7 @@ from pulse_server.problems import field_errors
 from pulse_server.routing_input import route_of
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.conditions import versioned
 from pulse_server.web.described import described
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
@@ -48,7 +49,7 @@ async def create() -> Response:
         retry=schedule(wanted.retry),
         actor=ADMIN,
     )
-    return reply(shown(services().plugins, made), 201)
+    return versioned(shown(services().plugins, made), 201)
 
 
 @blueprint.get("/integration-routes")
@@ -66,7 +67,7 @@ async def create_route() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted = await body_as(RouteBody)
     made = await services().integrations.create_route(route_of(wanted, wanted.tenant_id), actor=ADMIN)
-    return reply(shown_route(made), 201)
+    return versioned(shown_route(made), 201)
 
 
 def _sealed(wanted: IntegrationBody) -> tuple[dict[str, Any], bytes | None]:

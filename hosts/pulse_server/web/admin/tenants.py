@@ -8,8 +8,9 @@ from pulse_server.inputs import TenantBody, TenantListQuery
 from pulse_server.outputs.tenants import Tenant, TenantList
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.conditions import versioned
 from pulse_server.web.described import described
-from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.replies import page_reply
 from pulse_server.web.services import services
 
 blueprint = Blueprint("tenants", __name__, url_prefix="/tenants")
@@ -31,4 +32,4 @@ async def create() -> Response:
     made = await services().provisioning.create_tenant(
         wanted.tenant_id, name=wanted.name, stale_after_s=wanted.stale_after_s, actor=ADMIN
     )
-    return reply(made, 201)
+    return versioned(made, 201)

@@ -12,6 +12,7 @@ from pulse_server.inputs import DevicePage, TelemetryQuery
 from pulse_server.outputs.devices import DeviceDetail, DeviceList, ReadingList
 from pulse_server.web import readings
 from pulse_server.web.bodies import query_as
+from pulse_server.web.conditions import versioned
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, page_reply, reply
@@ -42,7 +43,7 @@ async def one(device_id: str) -> Response:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
-    return reply({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items})
+    return versioned({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}, living=True)
 
 
 @blueprint.get("/<device_id>/telemetry")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic import ValidationError
 from quart import Blueprint, Response
 
 from pulse_core.errors import NotFound
 from pulse_postgres.integration_health import health_of
+from pulse_postgres.integrations import Changes
 from pulse_server.configured import UnknownChannel, channel_of, resealed, sealed, shown
 from pulse_server.inputs import (
     IntegrationFields,
@@ -22,6 +24,7 @@ from pulse_server.inputs import (
 from pulse_server.outputs.integrations import HealthyIntegration, HealthyIntegrationList
 from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import Own, own
 from pulse_server.web.described import described
 from pulse_server.web.replies import reply
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pulse_core.api import Channel
+    from pulse_core.outbox import StoredIntegration
 
 blueprint = Blueprint("customer_integrations", __name__, url_prefix="/integrations")
 
@@ -71,7 +75,7 @@ async def create_type(type_: str) -> Response:
 async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """One integration with its health."""
     mine = own()
-    return reply((await _whole(mine, [await _get(mine, integration_id, type_)]))[0])
+    return versioned((await _whole(mine, [await _get(mine, integration_id, type_)]))[0], living=True)
 
 
 @blueprint.patch("/<uuid:integration_id>")
@@ -79,24 +83,12 @@ async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
 @described(HealthyIntegration, body=IntegrationPatch)
 async def change(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Change what is given."""
-    wanted, mine = await body_as(IntegrationPatch), own()
-    found = await _get(mine, integration_id, type_)
-    changes: dict[str, Any] = {"name": wanted.name, "enabled": wanted.enabled}
-    if wanted.config is not None:
-        stored = await mine.integrations.stored(mine.tenant_id, integration_id)
-        with _checked():
-            parts = resealed(
-                channel_of(services().plugins, found["type"]),
-                services().box,
-                stored,
-                wanted.config,
-                allow_plain_http=services().config.allows_plain_http,
-            )
-        changes["config"], changes["secrets"] = parts
-    if "retry" in wanted.model_fields_set:
-        changes["retry"] = schedule(wanted.retry)
-    changed = await mine.integrations.update(mine.tenant_id, integration_id, **changes, actor=mine.actor)
-    return reply((await _whole(mine, [changed]))[0])
+    only_if, wanted, mine = wanted_revisions(), await body_as(IntegrationPatch), own()
+    await _get(mine, integration_id, type_)
+    changed = await mine.integrations.change(
+        mine.tenant_id, integration_id, lambda stored: _merged(wanted, stored), actor=mine.actor, only_if=only_if
+    )
+    return versioned((await _whole(mine, [changed]))[0], living=True)
 
 
 @blueprint.delete("/<uuid:integration_id>")
@@ -105,8 +97,9 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
 async def remove(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Delete it with its routes, and cancel what waits for it; the ledger keeps what was sent."""
     mine = own()
+    only_if = wanted_revisions()
     await _get(mine, integration_id, type_)
-    await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor)
+    await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor, only_if=only_if)
     return Response(status=204)
 
 
@@ -133,7 +126,24 @@ async def _create(type_: str) -> Response:
         retry=schedule(wanted.retry),
         actor=mine.actor,
     )
-    return reply((await _whole(mine, [made]))[0], 201)
+    return versioned((await _whole(mine, [made]))[0], 201, living=True)
+
+
+def _merged(wanted: IntegrationPatch, stored: StoredIntegration) -> Changes:
+    changes = Changes(name=wanted.name, enabled=wanted.enabled)
+    if wanted.config is not None:
+        with _checked():
+            public, secrets = resealed(
+                channel_of(services().plugins, stored.type),
+                services().box,
+                stored,
+                wanted.config,
+                allow_plain_http=services().config.allows_plain_http,
+            )
+        changes = msgspec.structs.replace(changes, config=public, secrets=secrets)
+    if "retry" in wanted.model_fields_set:
+        changes = msgspec.structs.replace(changes, retry=schedule(wanted.retry))
+    return changes
 
 
 async def _get(mine: Own, integration_id: uuid.UUID, type_: str | None) -> dict[str, Any]:

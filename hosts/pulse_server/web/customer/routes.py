@@ -13,12 +13,15 @@ from pulse_server.inputs import RouteFields, RoutePage, RoutePatch
 from pulse_server.outputs.integrations import Route, RouteList
 from pulse_server.routing_input import route_of
 from pulse_server.web.bodies import body_as, parse_as, query_as
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
-from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.replies import page_reply
 
 if TYPE_CHECKING:
     import uuid
+
+    from pulse_core.records import Route as StoredRoute
 
 blueprint = Blueprint("customer_routes", __name__, url_prefix="/integration-routes")
 
@@ -43,7 +46,7 @@ async def create() -> Response:
     """Make a route; 404 when the tenant has no such integration."""
     wanted, mine = await body_as(RouteFields), own()
     made = await mine.integrations.create_route(route_of(wanted, mine.tenant_id), actor=mine.actor)
-    return reply(shown_route(made), 201)
+    return versioned(shown_route(made), 201)
 
 
 @blueprint.get("/<uuid:route_id>")
@@ -51,19 +54,21 @@ async def create() -> Response:
 async def one(route_id: uuid.UUID) -> Response:
     """One route."""
     mine = own()
-    return reply(shown_route(await mine.integrations.get_route(mine.tenant_id, route_id)))
+    return versioned(shown_route(await mine.integrations.get_route(mine.tenant_id, route_id)))
 
 
 @blueprint.patch("/<uuid:route_id>")
 @described(Route, body=RoutePatch)
 async def change(route_id: uuid.UUID) -> Response:
     """Change the fields that are given."""
-    changes, mine = await body_as(_Changes), own()
-    kept = shown_route(await mine.integrations.get_route(mine.tenant_id, route_id))
-    whole = {**_fields(kept), **(changes.model_extra or {})}
-    wanted = parse_as(RouteFields, msgspec.json.encode(whole))
-    changed = await mine.integrations.update_route(route_of(wanted, mine.tenant_id, route_id), actor=mine.actor)
-    return reply(shown_route(changed))
+    only_if, changes, mine = wanted_revisions(), await body_as(_Changes), own()
+
+    def merged(kept: StoredRoute) -> StoredRoute:
+        whole = {**_fields(shown_route(kept)), **(changes.model_extra or {})}
+        return route_of(parse_as(RouteFields, msgspec.json.encode(whole)), mine.tenant_id, route_id)
+
+    changed = await mine.integrations.change_route(mine.tenant_id, route_id, merged, actor=mine.actor, only_if=only_if)
+    return versioned(shown_route(changed))
 
 
 @blueprint.delete("/<uuid:route_id>")
@@ -71,7 +76,7 @@ async def change(route_id: uuid.UUID) -> Response:
 async def remove(route_id: uuid.UUID) -> Response:
     """Delete a route."""
     mine = own()
-    await mine.integrations.delete_route(mine.tenant_id, route_id, actor=mine.actor)
+    await mine.integrations.delete_route(mine.tenant_id, route_id, actor=mine.actor, only_if=wanted_revisions())
     return Response(status=204)
 
 

@@ -9,13 +9,14 @@ from quart import Blueprint, Response
 
 from pulse_core.plugin_set import did_you_mean
 from pulse_core.settings import Settings
+from pulse_postgres.settings import revision_of
 from pulse_server.outputs.settings import SettingsNow
 from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.principal import principal
-from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
@@ -37,10 +38,10 @@ async def show() -> Response:
 @described(SettingsNow, body=Settings)
 async def save() -> Response:
     """Change some of them. PROD forces both reject flags off."""
-    changes = (await body_as(_Changes)).root
+    only_if, changes = wanted_revisions(), (await body_as(_Changes)).root
     if wrong := _wrong(changes):
         raise Problem(422, "some fields are wrong", errors=wrong)
-    return _shown(await services().settings.save(changes, principal().subject))
+    return _shown(await services().settings.save(changes, principal().subject, only_if=only_if))
 
 
 def _wrong(changes: dict[str, Any]) -> list[dict[str, str]]:
@@ -60,4 +61,4 @@ def _near(name: str) -> str:
 
 
 def _shown(settings: Settings) -> Response:
-    return reply(settings.as_mode_allows().model_dump())
+    return versioned(settings.as_mode_allows().model_dump(), revision=revision_of(settings))

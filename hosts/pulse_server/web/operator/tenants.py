@@ -7,6 +7,7 @@ from quart import Blueprint, Response
 from pulse_server.inputs import RemoveQuery, TenantBody, TenantListQuery, TenantPatch
 from pulse_server.outputs.tenants import Tenant, TenantDetail, TenantList, TenantRemoved
 from pulse_server.web.bodies import Problem, body_as, query_as
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.principal import principal
@@ -30,7 +31,8 @@ async def show() -> Response:
 async def create() -> Response:
     """Make a tenant; 409 when there is one of that id."""
     wanted = await body_as(TenantBody)
-    return reply(await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject), 201)
+    made = await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject)
+    return versioned(made, 201)
 
 
 @blueprint.get("/<tenant_id>")
@@ -38,7 +40,7 @@ async def create() -> Response:
 async def one(tenant_id: str) -> Response:
     """One tenant."""
     demand_tenant_id(tenant_id)
-    return reply(await services().tenants.get(tenant_id))
+    return versioned(await services().tenants.get(tenant_id))
 
 
 @blueprint.patch("/<tenant_id>")
@@ -46,9 +48,9 @@ async def one(tenant_id: str) -> Response:
 async def change(tenant_id: str) -> Response:
     """Rename, suspend or resume a tenant."""
     demand_tenant_id(tenant_id)
-    wanted = await body_as(TenantPatch)
+    only_if, wanted = wanted_revisions(), await body_as(TenantPatch)
     changes = wanted.model_dump(exclude_unset=True)
-    return reply(await services().tenants.change(tenant_id, changes, actor=principal().subject))
+    return versioned(await services().tenants.change(tenant_id, changes, actor=principal().subject, only_if=only_if))
 
 
 @blueprint.delete("/<tenant_id>")
@@ -59,4 +61,6 @@ async def remove(tenant_id: str) -> Response:
     if query_as(RemoveQuery).confirm != tenant_id:
         wrong = [{"field": "confirm", "message": "repeat the id of the tenant"}]
         raise Problem(422, "some parameters are wrong", errors=wrong)
-    return reply({"removed": {"readings": await services().tenants.remove(tenant_id, actor=principal().subject)}})
+    only_if = wanted_revisions()
+    gone = await services().tenants.remove(tenant_id, actor=principal().subject, only_if=only_if)
+    return reply({"removed": {"readings": gone}})

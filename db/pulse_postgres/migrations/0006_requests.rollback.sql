@@ -1,0 +1,12 @@
+DROP TABLE request_keys;
+DROP TRIGGER tenants_revision ON tenants;
+DROP TRIGGER devices_revision ON devices;
+DROP TRIGGER users_revision ON users;
+DROP TRIGGER integrations_revision ON integrations;
+DROP TRIGGER routes_revision ON integration_routes;
+DROP FUNCTION count_revision();
+ALTER TABLE tenants DROP COLUMN revision;
+ALTER TABLE devices DROP COLUMN revision;
+ALTER TABLE users DROP COLUMN revision;
+ALTER TABLE integrations DROP COLUMN revision;
+ALTER TABLE integration_routes DROP COLUMN revision;
