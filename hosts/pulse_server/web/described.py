@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from quart_schema import document_querystring, document_request, document_response
+from quart_schema import document_querystring, document_request, document_response, hide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,3 +37,8 @@ def described(
         return route
 
     return describe
+
+
+def page(route: RouteT) -> RouteT:
+    """Say that a route is for browsers, and so none of the document's."""
+    return hide(route)
