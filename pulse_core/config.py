@@ -115,6 +115,15 @@ class OutboundConfig(_Section):
     """Networks that may be called although they are not public, as ``10.1.0.0/16``."""
 
 
+class SessionsConfig(_Section):
+    """Browsers that are logged in. The provider that somebody logged in with may end a session sooner."""
+
+    idle_s: float = Field(12 * 3600, ge=60, le=30 * 86400)
+    """After so long without a request, one has to log in again."""
+    longest_s: float = Field(7 * 86400, ge=60, le=90 * 86400)
+    """After so long, in any case."""
+
+
 class PluginsConfig(BaseModel):
     """``[plugins]``: which are enabled; ``[plugins.<name>]`` holds each one's own table."""
 
@@ -170,6 +179,7 @@ class Config(BaseSettings):
     limits: LimitsConfig = LimitsConfig()
     pipeline: PipelineConfig = PipelineConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    sessions: SessionsConfig = SessionsConfig()
     outbound: OutboundConfig = OutboundConfig()
     plugins: PluginsConfig = PluginsConfig()
 

@@ -81,6 +81,11 @@ class AuthProvider(Contribution):
     def issuer(self) -> str:
         """The ``iss`` of the tokens that it answers for."""
 
+    @property
+    def button(self) -> str:
+        """What stands on the button that sends a browser to where :meth:`begin` says."""
+        return f"Log in with {self.name}"
+
     @abstractmethod
     async def verify_bearer(self, token: str) -> Principal | None:
         """Whose token this is, checked completely: signature, issuer, audience, times; and that it still holds.

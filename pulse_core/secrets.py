@@ -24,9 +24,14 @@ class SecretBox:
     """
 
     def __init__(self, *keys: str) -> None:
+        self._keys = keys
         fernets = [Fernet(_derived(key)) for key in keys]
         self._current = fernets[0]
         self._fernet = MultiFernet(fernets)
+
+    def keys_for(self, purpose: str) -> tuple[bytes, ...]:
+        """Keys of 32 bytes for something else than encryption, one from each secret key, the current one's first."""
+        return tuple(_stretched(key, f"pulse: {purpose}") for key in self._keys)
 
     def seal(self, fields: dict[str, Any]) -> bytes:
         """Encrypt JSON-able fields with the first key."""
@@ -54,5 +59,8 @@ class SecretBox:
 
 
 def _derived(key: str) -> bytes:
-    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"pulse: secrets of integrations")
-    return base64.urlsafe_b64encode(hkdf.derive(key.encode()))
+    return base64.urlsafe_b64encode(_stretched(key, "pulse: secrets of integrations"))
+
+
+def _stretched(key: str, info: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info.encode()).derive(key.encode())

@@ -1,4 +1,6 @@
-"""Everything that is stored encrypted, to be encrypted anew with another key: integrations' secrets, signing keys."""
+"""Everything that is stored encrypted, to be encrypted anew with another key: integrations' secrets, signing keys,
+the tokens of browsers' sessions.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +44,19 @@ _REPLACE_KEYS = """
 """
 
 
+_SESSIONS = """
+    SELECT tenant_id, session_id, tokens FROM browser_sessions
+    WHERE tokens IS NOT NULL AND (tenant_id, session_id) > ($2, $3)
+    ORDER BY tenant_id, session_id LIMIT $1
+"""
+_REPLACE_SESSIONS = """
+    UPDATE browser_sessions s SET tokens = n.sealed
+    FROM unnest($1::text[], $2::uuid[], $3::bytea[], $4::bytea[]) AS n (tenant_id, session_id, was, sealed)
+    WHERE s.tenant_id = n.tenant_id AND s.session_id = n.session_id AND s.tokens = n.was
+"""
+_BEFORE_ALL = ("", uuid.UUID(int=0))
+
+
 class Sealed(Struct, frozen=True):
     """The encrypted secrets of one integration."""
 
@@ -61,6 +76,48 @@ class SealedKey(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"signing key {self.kid}: `pulse keys rotate` makes another"
+
+
+class SealedSession(Struct, frozen=True):
+    """The encrypted tokens of one browser's session."""
+
+    tenant_id: str
+    session_id: uuid.UUID
+    secrets: bytes
+
+    def __str__(self) -> str:
+        return f"session {self.session_id} of a browser: whoever has it logs in again"
+
+
+class ResealingSessions:
+    """Browsers' sessions. ``pool`` logs in as pulse_admin."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def pages(self, size: int = 100) -> AsyncIterator[list[SealedSession]]:
+        """All of them, page by page."""
+        last: tuple[str, uuid.UUID] = _BEFORE_ALL
+        while True:
+            with asking():
+                rows = await self._pool.fetch(_SESSIONS, size, *last)
+            if not rows:
+                return
+            yield [SealedSession(*row) for row in rows]
+            last = rows[-1]["tenant_id"], rows[-1]["session_id"]
+
+    async def replace(self, changes: Sequence[tuple[SealedSession, bytes]]) -> int:
+        """Store what was encrypted anew, where it is still what was read; return where it was."""
+        old = [before for before, _ in changes]
+        with asking():
+            done = await self._pool.execute(
+                _REPLACE_SESSIONS,
+                [each.tenant_id for each in old],
+                [each.session_id for each in old],
+                [each.secrets for each in old],
+                [after for _, after in changes],
+            )
+        return int(done.removeprefix("UPDATE "))
 
 
 class ResealingKeys:

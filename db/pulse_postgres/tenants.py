@@ -54,6 +54,7 @@ _REMOVE = (
     "DELETE FROM api_tokens WHERE tenant_id = $1",
     "DELETE FROM users WHERE tenant_id = $1",
     "DELETE FROM request_keys WHERE tenant_id = $1",
+    "DELETE FROM browser_sessions WHERE tenant_id = $1",
     "DELETE FROM quarantine WHERE tenant_id = $1",
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
 )

@@ -112,11 +112,20 @@ class Providers:
 
     async def log_in(self, username: str, password: str) -> Tokens | None:
         """Tokens for a name and password, of the first provider that knows them."""
+        _, tokens = await self.admit(username, password)
+        return tokens
+
+    async def admit(self, username: str, password: str) -> tuple[AuthProvider | None, Tokens | None]:
+        """As :meth:`log_in`, with the provider that it was."""
         for provider in self.all:
             login: Login | None = await provider.verify_password(username, password)
             if login is not None:
-                return await provider.issue(login)
-        return None
+                return provider, await provider.issue(login)
+        return None, None
+
+    def named(self, name: str) -> AuthProvider | None:
+        """The provider of that name."""
+        return next((provider for provider in self.all if provider.name == name), None)
 
     async def refresh(self, refresh_token: str) -> Tokens | None:
         """The next pair for a refresh token."""

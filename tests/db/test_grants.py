@@ -42,6 +42,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "users": {"web": "d(riu)", "operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},
     "sessions": {"web": "(ru)", "operator": R, "admin": "r(u)", "auth": "rid(u)"},
     "refresh_tokens": {"operator": "(r)", "auth": "ri(u)"},
+    "browser_sessions": {"operator": "(r)", "admin": "d(ru)", "auth": "rid(u)"},
     "signing_keys": {"admin": "rid(u)", "auth": RI},
     "request_keys": {"web": "r(iu)", "operator": "(r)", "admin": "rd(iu)"},
     "settings": {"operator": R, "admin": RIUD, "pipeline": R, "deliver": R},
@@ -226,6 +227,8 @@ def test_logging_in_does_its_work_and_no_more(filled: Database) -> None:
         UPDATE sessions SET renewed_at = now(), ended_at = now() WHERE tenant_id = %(t)s;
         UPDATE refresh_tokens SET used_at = now() WHERE tenant_id = %(t)s AND used_at IS NULL;
         DELETE FROM sessions WHERE tenant_id = %(t)s;
+        UPDATE browser_sessions SET ended_at = now(), tokens = NULL WHERE tenant_id = %(t)s;
+        DELETE FROM browser_sessions WHERE tenant_id = %(t)s;
     """
     with psycopg.connect(filled.dsn("pulse_auth"), cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(work.encode(), {"t": OURS, "id": an_id(OURS)})
@@ -238,16 +241,24 @@ def test_logging_in_does_its_work_and_no_more(filled: Database) -> None:
         "INSERT INTO users (username, role, password_hash, created_by) VALUES ('x', 'operator', '', '')",
         "DELETE FROM users",
         "UPDATE sessions SET expires_at = now() + interval '1 year'",
+        "UPDATE browser_sessions SET expires_at = now() + interval '1 year'",
+        "UPDATE browser_sessions SET tenant_id = 'tenant-b'",
         "UPDATE signing_keys SET private_key = ''",
         "DELETE FROM signing_keys",
         "SELECT * FROM audit_log",
     ):
         refused(filled, "pulse_auth", statement)
     for role in ("pulse_web", "pulse_operator", "pulse_pipeline", "pulse_deliver"):
-        for statement in ("SELECT password_hash FROM users", "SELECT token_hash FROM refresh_tokens"):
+        for statement in (
+            "SELECT password_hash FROM users",
+            "SELECT token_hash FROM refresh_tokens",
+            "SELECT id_hash FROM browser_sessions",
+            "SELECT tokens FROM browser_sessions",
+        ):
             refused(filled, role, statement)
         refused(filled, role, "SELECT kid FROM signing_keys")
     refused(filled, "pulse_admin", "SELECT password_hash FROM users")
+    refused(filled, "pulse_admin", "SELECT id_hash FROM browser_sessions")
 
 
 async def test_a_day_can_be_made_while_every_lane_is_inserting(filled: Database) -> None:

@@ -22,13 +22,14 @@ OURS, THEIRS = TENANTS
 TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
-    "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "device_labels", "request_keys",
+    "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
+    "request_keys",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "signing_keys",
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
-NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens"}
+NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens", "browser_sessions"}
 DEFINERS = {"ensure_telemetry_day", "hold_telemetry_day", "drop_telemetry_day"}
 
 
@@ -216,7 +217,8 @@ def test_the_operator_sees_all_tenants_and_no_secret(filled: Database) -> None:
     with acting_as(filled, "pulse_operator") as connection:
         for table in TENANT_TABLES:
             assert tenants_seen(connection, table) >= set(TENANTS), table
-    for column in ("devices.token_hash", "activation_codes.code_hash", "integrations.secrets", "users.password_hash"):
+    for column in ("devices.token_hash", "activation_codes.code_hash", "integrations.secrets", "users.password_hash",
+                   "browser_sessions.id_hash", "browser_sessions.tokens"):  # fmt: skip
         table, _, name = column.partition(".")
         with acting_as(filled, "pulse_operator") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(sql.SQL("SELECT {} FROM {}").format(sql.Identifier(name), sql.Identifier(table)))

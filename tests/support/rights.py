@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pulse_core.principal import Role
 from support.admin import KEY, Admin, Caller
 from support.batches import judged
+from support.browsing import by_cookie
 from support.two_tenants import TENANTS, an_id
 
 if TYPE_CHECKING:
@@ -27,12 +28,32 @@ WRITERS = frozenset({"customer_admin"})
 OPERATORS = frozenset({"operator", "operator_admin"})
 OPERATOR_ADMINS = frozenset({"operator_admin"})
 KEY_HOLDERS = frozenset({"admin key"})
-NOT_FROM_ELSEWHERE: frozenset[str] = frozenset()
-"""403 for all: the demo's page, for whoever does not sit at this machine."""
 EVERYBODY = None
 
-RIGHTS: dict[str, frozenset[str] | None] = {
-    "GET /": NOT_FROM_ELSEWHERE,
+
+class Always(NamedTuple):
+    """The same refusal for all, as long as they come with nothing but who they are."""
+
+    status: int
+
+
+NOT_FROM_ELSEWHERE = Always(403)
+"""The demo's page, for whoever does not sit at this machine."""
+NOT_WITHOUT_ITS_FORM = Always(403)
+NOT_BEGUN = Always(400)
+"""Nobody comes back who did not leave from here."""
+NOT_THERE = Always(404)
+"""Accounts send nobody elsewhere."""
+
+RIGHTS: dict[str, frozenset[str] | Always | None] = {
+    "GET /": READERS | OPERATORS,
+    "GET /login": EVERYBODY,
+    "POST /login": NOT_WITHOUT_ITS_FORM,
+    "GET /login/<provider>": NOT_THERE,
+    "GET /callback": NOT_BEGUN,
+    "GET /logout": EVERYBODY,
+    "POST /logout": EVERYBODY,
+    "GET /live": NOT_FROM_ELSEWHERE,
     "GET /live/data.json": NOT_FROM_ELSEWHERE,
     "GET /static/<path:filename>": EVERYBODY,
     "GET /docs": EVERYBODY,
@@ -136,6 +157,7 @@ class Route(NamedTuple):
             path.replace("<channel:type_>", "webhook")
             .replace("<path:filename>", "live.js")
             .replace("<tenant_id>", OURS)
+            .replace("<provider>", "accounts")
             .replace("<device_id>", device_id)
             .replace("<name>", "swagger-ui.css")
         )
@@ -167,6 +189,7 @@ async def everyone(admin: Admin, database: Database) -> dict[str, Caller]:
             made = await (admin.customer(OURS, role) if role.of_a_tenant else admin.operator(role))
             callers[f"{death} {role}"] = made
             judged(database, f"{statement} WHERE created_at = (SELECT max(created_at) FROM api_tokens) RETURNING true")
+    callers |= await _at_browsers(admin, database)
     return callers | {
         "admin key": _with(admin, {"X-Admin-Key": KEY}),
         "another key": _with(admin, {"X-Admin-Key": f"{KEY}x"}),
@@ -175,6 +198,26 @@ async def everyone(admin: Admin, database: Database) -> dict[str, Caller]:
     }
 
 
+BY_COOKIE = " by cookie"
+
+
+async def _at_browsers(admin: Admin, database: Database) -> dict[str, Caller]:
+    """The same with sessions; nothing was asked with any of them yet, so that no process believes it to hold."""
+    app = admin.client.app
+    callers = {f"{role}{BY_COOKIE}": await by_cookie(app, database, f"{role}", role, OURS) for role in Role}
+    for death, statement in _ENDS.items():
+        for role in (Role.CUSTOMER_ADMIN, Role.OPERATOR_ADMIN):
+            name = f"{death}-{role}"
+            callers[f"{death} {role}{BY_COOKIE}"] = await by_cookie(app, database, name, role, OURS)
+            judged(database, f"UPDATE browser_sessions SET {statement} WHERE subject = 'user:{name}' RETURNING true")
+    return callers
+
+
+_ENDS = {
+    "ended": "ended_at = now(), tokens = NULL",
+    "expired": "expires_at = now()",
+    "idle": "seen_at = now() - interval '12 hours'",
+}
 _DEATHS = {
     "expired": "UPDATE api_tokens SET expires_at = now()",
     "revoked": "UPDATE api_tokens SET revoked_at = now()",
@@ -187,11 +230,12 @@ _ROLES = frozenset(map(str, Role))
 def expected(route: Route, caller: str) -> set[int]:
     """The statuses that refuse this caller; none when it is to be let in."""
     wanted = RIGHTS[str(route)]
-    if wanted is EVERYBODY or caller in wanted:
+    if isinstance(wanted, Always):
+        return {wanted.status}
+    role = caller.removesuffix(BY_COOKIE)
+    if wanted is EVERYBODY or role in wanted:
         return set()
-    if wanted is NOT_FROM_ELSEWHERE:
-        return {403}
-    return {403} if wanted is not KEY_HOLDERS and caller in _ROLES else {401}
+    return {403} if wanted is not KEY_HOLDERS and role in _ROLES else {401}
 
 
 def snapshot(database: Database, tables: Iterable[str], where: str = "true") -> dict[str, Any]:

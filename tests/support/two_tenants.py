@@ -38,6 +38,8 @@ INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by
 INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
 INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
+INSERT INTO browser_sessions (tenant_id, session_id, id_hash, provider, subject, role, tokens, expires_at, tokens_until,
+    renew_at) VALUES (%(t)s, %(id)s, %(hash)s, 'accounts', 'user:u', 'customer_viewer', '', now(), now(), now());
 """
 _FOR_NOBODY_TOO = """
 INSERT INTO quarantine_counts VALUES (%(t)s, now(), 'BAD_TOPIC_FORMAT', 0, 1);

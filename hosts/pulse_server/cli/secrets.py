@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from pulse_core.errors import ConfigError
 from pulse_core.secrets import SecretBox
-from pulse_postgres.resealing import Resealing, ResealingKeys
+from pulse_postgres.resealing import Resealing, ResealingKeys, ResealingSessions
 from pulse_server import key_file
 from pulse_server.cli.base import Session, err, out, pass_session
 from pulse_server.cli.work import actor, on_database
@@ -55,7 +55,7 @@ def new_key(session: Session) -> None:
 @click.option("--forget", is_flag=True, help="Afterwards, drop the previous keys from the generated key file.")
 @pass_session
 def rotate(session: Session, *, forget: bool) -> None:
-    """Encrypt integrations' secrets, and the keys that sign tokens, anew with the current key. Safe to run again.
+    """Encrypt integrations' secrets, signing keys and browsers' sessions anew with the current key. Safe to run again.
 
     The platform runs on meanwhile. Exits with 1 when some can be read with none of the keys.
     """
@@ -92,12 +92,16 @@ async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed[Secret]:
         task = progress.add_task("encrypting", total=total)
         done = await reseal(store, box, lambda more: progress.advance(task, more))
     keys = await reseal(ResealingKeys(pool), box)
-    both = Resealed[Secret](
-        done.resealed + keys.resealed, done.current + keys.current, 0, done.unreadable + keys.unreadable
+    sessions = await reseal(ResealingSessions(pool), box)
+    everything = Resealed[Secret](
+        done.resealed + keys.resealed + sessions.resealed,
+        done.current + keys.current + sessions.current,
+        0,
+        (*done.unreadable, *keys.unreadable, *sessions.unreadable),
     )
-    if both.resealed:
-        await store.note(actor(), both.resealed)
-    return both
+    if everything.resealed:
+        await store.note(actor(), everything.resealed)
+    return everything
 
 
 def _tell_unreadable(done: Resealed[Secret]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from pulse_core.principal import Role
 from pulse_server.outputs.answers import Answer
+from pulse_server.outputs.sessions import SessionFacts
 
 
 class TokenPair(Answer):
@@ -28,6 +29,12 @@ class WhoAmI(Answer):
     tenant_id: str | None
     """Null for operators."""
     email: str | None
+    session: SessionFacts | None = None
+    """Of a browser that has logged in."""
+
+
+class Refreshed(RootModel[TokenPair | WhoAmI]):
+    """The next pair of tokens; for a session, who it is of."""
 
 
 class KeySet(Answer):

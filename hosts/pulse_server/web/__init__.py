@@ -1,4 +1,4 @@
-"""The web application: customer, operator and admin API, in the demo a live page. Quart behind a thin ASGI front."""
+"""The web application: three APIs, pages to log in on, in the demo a live page. Quart behind a thin ASGI front."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, auth, customer, docs, errors, home, limits, operator, requests
+from pulse_server.web import (
+    admin,
+    auth,
+    cookies,
+    csrf,
+    customer,
+    docs,
+    errors,
+    home,
+    limits,
+    login,
+    logout,
+    operator,
+    requests,
+)
 from pulse_server.web.dispatch import Web
 from pulse_server.web.live import blueprint as live
 
@@ -31,13 +45,17 @@ def create_app(services: Services) -> Quart:
     app.url_map.merge_slashes = False
     app.url_map.converters["channel"] = _ChannelType
     app.extensions["services"] = services
-    requests.install(app)
+    requests.install(app, services.config)
     limits.install(app, services.config.limits)
+    cookies.install(app, services.box, services.config.sessions.longest_s)
+    csrf.install(app)
     errors.install(app)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(customer.blueprint)
     app.register_blueprint(operator.blueprint)
+    app.register_blueprint(login.blueprint)
+    app.register_blueprint(logout.blueprint)
     app.register_blueprint(home.blueprint)
     app.register_blueprint(docs.blueprint)
     if services.config.demo:

@@ -9,8 +9,9 @@ from quart import Blueprint, Response, current_app, request
 
 from pulse_core.errors import TooMany
 from pulse_server.inputs import LoginBody, RefreshBody
-from pulse_server.outputs.identity import IssuerMetadata, KeySet, TokenPair, WhoAmI
+from pulse_server.outputs.identity import IssuerMetadata, KeySet, Refreshed, TokenPair, WhoAmI
 from pulse_server.throttle import Throttle
+from pulse_server.web import csrf, session
 from pulse_server.web.bodies import Problem, body_as
 from pulse_server.web.described import described
 from pulse_server.web.principal import authenticate
@@ -19,6 +20,8 @@ from pulse_server.web.services import services
 
 if TYPE_CHECKING:
     from pulse_core.identity import Tokens
+    from pulse_core.principal import Principal
+    from pulse_server.sessions.desk import Held
 
 blueprint = Blueprint("auth", __name__)
 
@@ -51,9 +54,10 @@ def _charge(throttle: Throttle, key: str, complaint: str) -> None:
         raise TooMany(complaint, retry_after_s=wait_s)
 
 
-def _tries() -> Tries:
-    tries: Tries = current_app.extensions.setdefault("tries", Tries())
-    return tries
+def tries() -> Tries:
+    """Those of this process, whichever way somebody tries to log in."""
+    found: Tries = current_app.extensions.setdefault("tries", Tries())
+    return found
 
 
 @blueprint.post("/api/auth/token")
@@ -61,18 +65,22 @@ def _tries() -> Tries:
 async def token() -> Response:
     """Trade a name and password for an access token and a refresh token."""
     wanted = await body_as(LoginBody)
-    _tries().charge_address()
-    _tries().charge_name(wanted.username)
+    tries().charge_address()
+    tries().charge_name(wanted.username)
     tokens = await services().providers.log_in(wanted.username, wanted.password.get_secret_value())
     return _granted(tokens, "this name and password do not fit, or may not log in")
 
 
 @blueprint.post("/api/auth/refresh")
-@described(TokenPair, body=RefreshBody, refuses=[401, 429])
+@described(Refreshed, body=RefreshBody, body_optional=True, refuses=[401, 403, 429])
 async def refresh() -> Response:
-    """Trade a refresh token for the next pair; it is good for one time."""
+    """Trade a refresh token for the next pair; it is good for one time. A session is renewed without a body."""
+    held = await session.current()
+    if held is not None and not await request.get_data():
+        tries().charge_address()
+        return _renewed(await services().sessions.renew(held.cookie_id))
     wanted = await body_as(RefreshBody)
-    _tries().charge_address()
+    tries().charge_address()
     tokens = await services().providers.refresh(wanted.refresh_token.get_secret_value())
     return _granted(tokens, "this refresh token is not valid: log in again")
 
@@ -82,7 +90,7 @@ async def refresh() -> Response:
 async def logout() -> Response:
     """End the session of a refresh token, its access tokens too. An unknown one is answered alike."""
     wanted = await body_as(RefreshBody)
-    _tries().charge_address()
+    tries().charge_address()
     await services().providers.log_out(wanted.refresh_token.get_secret_value())
     return Response(status=204)
 
@@ -90,11 +98,8 @@ async def logout() -> Response:
 @blueprint.get("/api/auth/status")
 @described(WhoAmI, known=True)
 async def status() -> Response:
-    """Who the caller is."""
-    caller = await authenticate()
-    return reply(
-        {"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id, "email": caller.email or None}
-    )
+    """Who the caller is; and, for a session, what a page's script needs of it."""
+    return reply(_said_of(await authenticate(), await session.current()))
 
 
 @blueprint.get("/.well-known/jwks.json")
@@ -110,6 +115,25 @@ async def metadata() -> Response:
     """Who issues tokens here, and where the keys are (RFC 8414)."""
     issuer = services().config.issuer
     return _public({"issuer": issuer, "jwks_uri": f"{issuer}/.well-known/jwks.json", "response_types_supported": []})
+
+
+def _said_of(caller: Principal, held: Held | None) -> dict[str, object]:
+    said: dict[str, object] = {
+        "subject": caller.subject,
+        "role": caller.role,
+        "tenant_id": caller.tenant_id,
+        "email": caller.email or None,
+    }
+    if held is None:
+        return said
+    token = csrf.of_session(held.cookie_id)
+    return {**said, "session": {"csrf_token": token, "provider": held.provider, "expires_at": held.expires_at}}
+
+
+def _renewed(held: Held | None) -> Response:
+    if held is None:
+        raise Problem(401, "this session is over: log in again")
+    return reply(_said_of(held.principal, held))
 
 
 def _granted(tokens: Tokens | None, refusal: str) -> Response:

@@ -31,6 +31,10 @@ class Problem(HTTPException):
         self.headers = headers or {}
 
 
+class LoginNeeded(Problem):
+    """Nobody has logged in: a browser is sent to do so."""
+
+
 async def body_as(model: type[ModelT], *, optional: bool = False) -> ModelT:
     """The request's JSON body as ``model``.
 

@@ -11,13 +11,13 @@ from werkzeug.exceptions import NotFound as NoSuchPage
 from pulse_server.outputs.document import OpenApiDocument
 from pulse_server.web.described import described, page
 from pulse_server.web.openapi.document import served
-from pulse_server.web.requests import POLICY
+from pulse_server.web.requests import policy
 
 blueprint = Blueprint("docs", __name__)
 
 _PACKAGE = "flask_swagger_ui"
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
-_POLICY = POLICY.replace("img-src 'self'", "img-src 'self' data:")
+_POLICY = policy().replace("img-src 'self'", "img-src 'self' data:")
 """Swagger UI's style sheet holds its icons."""
 
 

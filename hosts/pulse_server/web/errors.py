@@ -1,4 +1,4 @@
-"""Every error of the web application as RFC 9457 problem details; never a traceback to the peer."""
+"""Every error of the web application as RFC 9457 problem details, or as a page; never a traceback to the peer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import structlog
-from quart import Quart, Response, g
+from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale, TemporaryFailure, TooMany
+from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale, StoreUnavailable, TemporaryFailure, TooMany
 from pulse_server import problems
-from pulse_server.web.bodies import Problem
+from pulse_server.web import pages
+from pulse_server.web.bodies import LoginNeeded, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +36,14 @@ def install(app: Quart) -> None:
     app.register_error_handler(Exception, _from_bug)
 
 
-def _respond(
+async def _respond(
     status: int,
     detail: str,
     headers: Mapping[str, str] | None = None,
     errors: list[dict[str, str]] | None = None,
 ) -> Response:
+    if pages.wanted():
+        return await pages.error_page(status, detail, dict(headers or {}), errors)
     body = problems.problem(status, detail, errors=errors, request_id=g.get("request_id"))
     response = Response(body, status=status, content_type=problems.CONTENT_TYPE)
     response.headers.update(headers or {})
@@ -48,42 +51,50 @@ def _respond(
 
 
 async def _from_http(error: HTTPException) -> Response | HTTPException:
+    if isinstance(error, LoginNeeded) and _can_log_in():
+        return pages.to_login()
     if isinstance(error, Problem):
-        return _respond(error.code or 500, error.description or "", error.headers, error.errors)
+        return await _respond(error.code or 500, error.description or "", error.headers, error.errors)
     if error.code is None or error.code < 400:  # noqa: PLR2004 - redirects are answers, not errors
         return error
     if error.code in _BODY_LEFT:
-        return _respond(error.code, error.description or "", {"Connection": "close"})
+        return await _respond(error.code, error.description or "", {"Connection": "close"})
     kept = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
-    return _respond(error.code, error.description or "", kept)
+    return await _respond(error.code, error.description or "", kept)
+
+
+def _can_log_in() -> bool:
+    """Whether this is a browser that can be sent away and come back: it asks for a page, and not with a token."""
+    return pages.wanted() and request.method in {"GET", "HEAD"} and "Authorization" not in request.headers
 
 
 async def _from_not_found(error: NotFound) -> Response:
-    return _respond(404, str(error))
+    return await _respond(404, str(error))
 
 
 async def _from_conflict(error: Conflict) -> Response:
-    return _respond(409, str(error))
+    return await _respond(409, str(error))
 
 
 async def _from_stale(error: Stale) -> Response:
-    return _respond(412, str(error))
+    return await _respond(412, str(error))
 
 
 async def _from_too_many(error: TooMany) -> Response:
-    return _respond(429, str(error), {"Retry-After": str(math.ceil(error.retry_after_s or 1))})
+    return await _respond(429, str(error), {"Retry-After": str(math.ceil(error.retry_after_s or 1))})
 
 
 async def _from_temporary(error: TemporaryFailure) -> Response:
     log.warning("request.unavailable", reason=str(error))
     after = error.retry_after_s if error.retry_after_s is not None else _RETRY_AFTER_S
-    return _respond(503, "the database does not answer; try again", {"Retry-After": str(max(1, round(after)))})
+    what = "the database" if isinstance(error, StoreUnavailable) else "something that this needs"
+    return await _respond(503, f"{what} does not answer; try again", {"Retry-After": str(max(1, round(after)))})
 
 
 async def _from_permanent(error: PermanentFailure) -> Response:
-    return _respond(422, str(error))
+    return await _respond(422, str(error))
 
 
 async def _from_bug(error: Exception) -> Response:
     log.error("request.failed", exc_info=error)
-    return _respond(500, "our fault; the log knows more under this request_id")
+    return await _respond(500, "our fault; the log knows more under this request_id")

@@ -1,4 +1,4 @@
-"""``/``: the live page in the demo, seen from this machine; elsewhere a plain word that there is none."""
+"""``/``: in the demo, seen from this machine, the live page; for whoever has logged in, what there is for them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,60 @@ import ipaddress
 
 from quart import Blueprint, Response, current_app, render_template, request
 
+from pulse_core.principal import Role
+from pulse_server.web import csrf, pages, session
 from pulse_server.web.bodies import Problem
 from pulse_server.web.described import page
+from pulse_server.web.principal import authenticate
+from pulse_server.web.replies import reply
 
 blueprint = Blueprint("home", __name__)
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
+_FOR_CUSTOMERS = (
+    ("/customer/dashboard", "Dashboard", "How the fleet is doing, in figures."),
+    ("/customer/devices", "Devices", "Each device, and when it was last heard."),
+    ("/customer/alerts", "Alerts", "What is open, acknowledged, closed."),
+    ("/customer/integrations", "Integrations", "Who is told of alerts, and how."),
+    ("/customer/integration-routes", "Routes", "Which alerts go where."),
+    ("/customer/deliveries", "Deliveries", "Everything that was sent, with each attempt."),
+)
+_FOR_OPERATORS = (
+    ("/operator/dashboard", "Dashboard", "All tenants, in figures."),
+    ("/operator/devices", "Devices", "Across tenants."),
+    ("/operator/alerts", "Alerts", "Across tenants."),
+    ("/operator/deliveries", "Deliveries", "Across tenants."),
+    ("/operator/quarantine", "Quarantine", "What was refused, and why."),
+    ("/operator/plugins", "Plugins", "What is enabled, and what is wrong with it."),
+    ("/operator/ledger", "Ledger", "Whether the books balance."),
+)
+_FOR_ADMINS = (
+    ("/operator/tenants", "Tenants", "Made, suspended, removed."),
+    ("/operator/settings", "Settings", "What can be changed while it runs."),
+    ("/operator/audit-log", "Audit log", "Who did what."),
+)
+_LINKS = {
+    Role.CUSTOMER_VIEWER: _FOR_CUSTOMERS,
+    Role.CUSTOMER_ADMIN: (*_FOR_CUSTOMERS, ("/customer/audit-log", "Audit log", "Who did what.")),
+    Role.OPERATOR: _FOR_OPERATORS,
+    Role.OPERATOR_ADMIN: (*_FOR_OPERATORS, *_FOR_ADMINS),
+}
+
 
 def demand_local() -> None:
-    """Let only this machine in, by its address and by the name it asked for.
+    """Let only this machine in. Raises Problem: 403."""
+    if not is_local():
+        raise Problem(403, "the live page shows every tenant: it is for the machine that runs the demo")
+
+
+def is_local() -> bool:
+    """Whether this machine asks, by its address and by the name it asked for.
 
     The name matters too: a foreign page could make its own host name resolve to loopback and read what we answer.
     """
     name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    if not is_loopback(request.remote_addr) or name.lower() not in _LOCAL_NAMES:
-        raise Problem(403, "the live page is for the machine that runs the demo, until there are logins")
+    return is_loopback(request.remote_addr) and name.lower() in _LOCAL_NAMES
 
 
 def is_loopback(address: str | None) -> bool:
@@ -37,9 +75,24 @@ def is_loopback(address: str | None) -> bool:
 @blueprint.get("/")
 @page
 async def index() -> str | Response:
-    """The live page, or why there is none."""
-    if not current_app.extensions["services"].config.demo:
-        text = "OpsConductor-Pulse runs. There are no pages without a login yet; use the admin API under /api/admin.\n"
-        return Response(text, status=403, content_type="text/plain; charset=utf-8")
-    demand_local()
-    return await render_template("live.html")
+    """Who one is and what there is; the live page for this machine in the demo, until one has logged in."""
+    held = await session.current()
+    if held is None and _shows_live():
+        return await render_template("live.html")
+    caller = await authenticate()
+    if not pages.wanted():
+        return reply({"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id})
+    return await pages.page(
+        "home.html",
+        forms=held is not None,
+        caller=caller,
+        name=pages.name_of(caller),
+        links=_LINKS[caller.role],
+        held=held,
+        csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
+        live=_shows_live(),
+    )
+
+
+def _shows_live() -> bool:
+    return current_app.extensions["services"].config.demo and is_local()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
-from quart import Blueprint, Response, current_app
+from quart import Blueprint, Response, current_app, render_template
 
 from pulse_server import runfiles
+from pulse_server.web import pages, session
 from pulse_server.web.described import page
 from pulse_server.web.home import demand_local
 from pulse_server.web.replies import reply
@@ -31,6 +32,15 @@ _FRESH_S = 0.5
 _RATE_OVER_S = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=1.5)
 _DEVICES, _ALERTS, _DELIVERIES, _WEBHOOKS = 100, 40, 40, 40
+
+
+@blueprint.get("")
+@page
+async def show() -> str:
+    """The page, also for whoever has logged in."""
+    demand_local()
+    held = await session.current()
+    return await render_template("live.html", who=pages.name_of(held.principal) if held else None)
 
 
 @blueprint.get("/data.json")

@@ -1,4 +1,4 @@
-"""Who asks, and whether their role suffices. Other ways of logging in join :func:`authenticate`."""
+"""Who asks, and whether their role suffices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 from quart import g, request
 
 from pulse_postgres.token_check import looks_like_token
-from pulse_server.web.bodies import Problem
+from pulse_server.web import session
+from pulse_server.web.bodies import LoginNeeded, Problem
 from pulse_server.web.limits import guesses
 from pulse_server.web.services import services
 
@@ -18,19 +19,21 @@ if TYPE_CHECKING:
 
 
 async def authenticate() -> Principal:
-    """Who asks, by ``Authorization: Bearer``: an API token, or one that a provider answers for.
+    """Who asks: by ``Authorization: Bearer``, an API token or one that a provider answers for; else by the session.
 
-    Whatever is wrong with a token looks the same from outside: 401.
+    Whatever is wrong with a token looks the same from outside: 401. The cookie of a session was looked at before: what
+    changes something came with the session's token (see :mod:`pulse_server.web.csrf`).
     """
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    found = None
-    if scheme.lower() == "bearer":
-        token = credentials.strip()
+    token = session.bearer()
+    if token is not None:
         checker = services().tokens if looks_like_token(token) else services().providers
         found = await guesses().judge(request.remote_addr or "", token, checker.principal)
+    else:
+        held = await session.current()
+        found = held.principal if held is not None else None
     if found is None:
         wanted = {"WWW-Authenticate": 'Bearer realm="pulse"'}
-        raise Problem(401, "this needs a valid token: Authorization: Bearer …", headers=wanted)
+        raise LoginNeeded(401, "this needs a valid token: Authorization: Bearer …", headers=wanted)
     return found
 
 
@@ -41,7 +44,7 @@ async def demand_role(roles: Collection[Role]) -> Principal:
     """
     found = g.get("principal") or await authenticate()
     if found.role not in roles:
-        raise Problem(403, f"this needs the role {' or '.join(roles)}; this token has {found.role}")
+        raise Problem(403, f"this needs the role {' or '.join(roles)}; you have {found.role}")
     g.principal = found
     return cast("Principal", found)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter, Histogram
-from quart import Quart, Response, g, request
+from quart import Quart, Response, current_app, g, request
 
 from pulse_postgres.audit import ORIGIN, Origin
+
+if TYPE_CHECKING:
+    from pulse_core.config import Config
 
 _METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -21,23 +25,40 @@ SECONDS = Histogram(
     "pulse_web_request_seconds", "Time to answer", ["route"], buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 )
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy of every answer: our own files, nothing inline."""
+
+def policy(*, form_action: str = "'none'") -> str:
+    """Content-Security-Policy: our own files, nothing inline, in nobody's frame.
+
+    :param form_action: where a page's forms may be sent to, and where that may lead.
+    """
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        f"base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
+    )
+
 
 _HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    # To ourselves alone. With no-referrer, browsers would say "Origin: null" when they send our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
+    ),
 }
+_A_YEAR_OF_TLS = "max-age=31536000"
 
 
-def install(app: Quart) -> None:
+def install(app: Quart, config: Config) -> None:
     """Register the hooks."""
+    headers = dict(_HEADERS)
+    if config.mode == "prod" and config.issuer.startswith("https:"):
+        headers["Strict-Transport-Security"] = _A_YEAR_OF_TLS
+    app.extensions["headers"] = headers
     app.before_request(_begin)
     app.after_request(_finish)
 
@@ -65,7 +86,7 @@ async def _finish(response: Response) -> Response:
     SECONDS.labels(route).observe(time.perf_counter() - g.get("started", time.perf_counter()))
     response.headers["X-Request-Id"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
-    for name, value in _HEADERS.items():
+    for name, value in current_app.extensions["headers"].items():
         response.headers.setdefault(name, value)
     structlog.contextvars.unbind_contextvars("request_id")
     return response

@@ -10,6 +10,7 @@ from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.audit import AuditLog
+from pulse_postgres.browser_sessions import PostgresBrowserSessions
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
@@ -20,6 +21,7 @@ from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
 from pulse_postgres.token_check import TokenCheck
 from pulse_server.providers import Providers
+from pulse_server.sessions.desk import BrowserSessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +50,7 @@ class _Stores:
     telemetry: TelemetryStore
     providers: Providers
     tokens: TokenCheck
+    sessions: BrowserSessions
 
 
 class Services:
@@ -65,11 +68,14 @@ class Services:
         telemetry = store_type(self.plugins.config_of(store_type))
         await telemetry.open(pools.operator)
         providers = await Providers.opened(self.plugins, self.config, self.box, pools.auth)
-        self._stores = _Stores(pools, telemetry, providers, TokenCheck(pools.auth))
+        kept = PostgresBrowserSessions(pools.auth, self.config.sessions.idle_s)
+        sessions = BrowserSessions(kept, providers, self.box, self.config.sessions)
+        self._stores = _Stores(pools, telemetry, providers, TokenCheck(pools.auth), sessions)
 
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
         if self._stores is not None:
+            await self._stores.sessions.close()
             await self._stores.providers.close()
             await self._stores.telemetry.close()
             self._stores = None
@@ -83,6 +89,11 @@ class Services:
     def providers(self) -> Providers:
         """Whose password, and whose JWT, this is."""
         return self._opened().providers
+
+    @property
+    def sessions(self) -> BrowserSessions:
+        """Browsers that are logged in."""
+        return self._opened().sessions
 
     @property
     def audit(self) -> AuditLog:
