@@ -9,6 +9,7 @@ from pulse_server.web.customer import (
     alerts,
     audit_log,
     channels,
+    commands,
     dashboard,
     deliveries,
     devices,
@@ -31,5 +32,17 @@ async def demand_customer() -> None:
     await demand_role(readers if request.method in _READING else [Role.CUSTOMER_ADMIN])
 
 
-for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):
+for part in (
+    dashboard,
+    devices,
+    commands,
+    audit_log,
+    channels,
+    integrations,
+    trials,
+    routes,
+    alerts,
+    deliveries,
+    replays,
+):
     blueprint.register_blueprint(part.blueprint)
