@@ -56,10 +56,8 @@ async def command_page(
     inner = Where()
     inner.add_given("device_id = {}", wanted.device_id)
     inner.add_given(f"{STATUS} = {{}}", wanted.status)
-    if wanted.status in {"QUEUED", "SENT"}:
-        inner.add(
-            "status IN ('QUEUED', 'SENT')"
-        )  # a generic plan cannot tell by itself that the index of the few will do
+    if wanted.status not in {None, "ACKNOWLEDGED"}:
+        inner.add("status <> 'ACKNOWLEDGED'")  # for the index of the few: nothing else tells that it will do
     rows, limit = await newest(pool, _COMMANDS, inner, ("created_at", "command_id"), tenant_id, limit, cursor)
     return page_of(rows, limit, _item, "position", "command_id")
 

@@ -29,6 +29,7 @@ WITHIN_S = 5
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     running = Product(tmp_path_factory.mktemp("commands") / "product")
     running.start()
+    running.raise_limits()  # these tests ask until something is so
     yield running
     running.stop()
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PATH = "/devices/dev-1/commands"
 SENT = "UPDATE device_commands SET status = 'SENT', sent_at = now(), way = 'http' WHERE command_id = %s RETURNING true"
+# So that those who queue at once count at the same time, if they can.
+_SLOWLY = """
+    CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;
+    CREATE TRIGGER slowly BEFORE INSERT ON device_commands FOR EACH ROW EXECUTE FUNCTION slowly();
+"""
 OVER = (
     "UPDATE device_commands SET created_at = now() - interval '2 h', expires_at = now() - interval '1 h'"
     " WHERE command_id = %s RETURNING true"
@@ -159,6 +165,8 @@ async def test_a_device_has_so_many_open_commands_at_most(customer: Caller, data
         " RETURNING command_id"
     )
     ids = judged(database, fill, MOST_OPEN - 2)
+    with database.superuser() as hand:
+        hand.execute(_SLOWLY)
     made = await asyncio.gather(*(customer.post(PATH, {"name": "reboot"}) for _ in range(8)))
     assert sorted(status for status, _, _ in made) == [201] * 2 + [409] * 6
     await queued(customer, "/devices/dev-2/commands")

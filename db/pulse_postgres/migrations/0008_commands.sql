@@ -27,6 +27,8 @@ CREATE INDEX device_commands_open ON device_commands (tenant_id, device_id, crea
     WHERE status IN ('QUEUED', 'SENT');
 CREATE INDEX device_commands_overdue ON device_commands (expires_at) WHERE status IN ('QUEUED', 'SENT');
 CREATE INDEX device_commands_newest ON device_commands (tenant_id, created_at DESC, command_id);
+CREATE INDEX device_commands_not_done ON device_commands (tenant_id, created_at DESC, command_id)
+    WHERE status <> 'ACKNOWLEDGED';
 CREATE INDEX device_commands_of_device ON device_commands (tenant_id, device_id, created_at DESC, command_id);
 
 -- Whoever carries commands is told at commit.
