@@ -11,6 +11,7 @@ import pluggy
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pulse_core.channel import Channel, IntegrationConfig, Services
+from pulse_core.commands import Command
 from pulse_core.errors import (
     ConfigError,
     Conflict,
@@ -74,6 +75,7 @@ __all__ = [
     "AuthProvider",
     "AuthServices",
     "Channel",
+    "Command",
     "ConfigError",
     "Conflict",
     "Contribution",

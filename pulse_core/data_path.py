@@ -11,6 +11,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.intake.desk import Desk
 from pulse_core.intake.directory import Directory
 from pulse_core.intake.gate import Gate
+from pulse_core.intake.mailboxes import Mailboxes
 from pulse_core.intake.pacing import Pacer
 from pulse_core.lanes.lane import Lane
 from pulse_core.lanes.listening import Ears
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from pulse_core.api import Evaluator, Intake
     from pulse_core.config import PipelineConfig
-    from pulse_core.ports import Clock, DeviceRegistry, LaneStores, RouteStore, SettingsStore
+    from pulse_core.ports import Clock, CommandStore, DeviceRegistry, LaneStores, RouteStore, SettingsStore
 
 log = structlog.get_logger(__name__)
 _RETRY_S = 0.5
@@ -40,6 +41,7 @@ class DataPath:
         lane_stores: LaneStores,
         routes: RouteStore,
         settings: SettingsStore,
+        commands: CommandStore,
         evaluators: Sequence[Evaluator[Any]],
         clock: Clock,
     ) -> None:
@@ -56,6 +58,7 @@ class DataPath:
         self._gate = Gate(config)
         self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
         self._stopping = asyncio.Event()
+        self._mailboxes = Mailboxes(commands)
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -63,7 +66,8 @@ class DataPath:
 
     def intake(self, source: str) -> Intake:
         """The intake of the ingester called ``source``."""
-        return Desk(source, self.world, self.lanes, self._gate, self._pacer, self._clock, self._stopping)
+        parts = (self._gate, self._pacer, self._clock, self._stopping, self._mailboxes)
+        return Desk(source, self.world, self.lanes, *parts)
 
     def not_ready_because(self) -> list[str]:
         """Why :attr:`ready` is false or the database is away; empty when all is well."""
@@ -79,6 +83,8 @@ class DataPath:
         self._spawn(self.directory.follow(), "directory")
         self._spawn(self._follow(self._settings.changes, self._load_settings), "settings")
         self._spawn(self._follow(self._routes.changes, self._load_routes), "routes")
+        self._spawn(self._mailboxes.follow(), "commands")
+        self._spawn(self._mailboxes.let_go(self._stopping), "commands' end")
         await self.directory.loaded.wait()
         await asyncio.gather(*(self._open(lane) for lane in self.lanes))
         self.directory.on_change(self._device_changed)

@@ -13,8 +13,10 @@ from pulse_core.records import Device, DeviceKey, Outcome, RawMessage
 
 if TYPE_CHECKING:
     import asyncio
+    import uuid
 
     from pulse_core.channel import Services
+    from pulse_core.commands import Command
 
 
 AsgiApp = Callable[
@@ -62,11 +64,41 @@ class Intake(Protocol):
     def pace(self, key: DeviceKey, count: int) -> float:
         """Charge ``count`` messages of a logged-in device that may wait; return how long (s) to stop reading it."""
 
+    def charge(self, key: DeviceKey) -> float:
+        """Charge a logged-in device for one request, as for a message; 0, or how long (s) until it may ask again."""
+
     def receiving(self, up: bool) -> None:
         """Say whether the source is up. While it is down, the staleness clocks of its devices stand still."""
 
     def revocations(self) -> AsyncIterator[DeviceKey]:
         """Devices whose live connections must end now (revoked, token replaced, tenant suspended)."""
+
+    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+        """The oldest commands of a logged-in device, in order; that they are SENT is committed when this returns.
+
+        ``again``: those that were sent before and are not acknowledged, too. Ask so whenever the device comes back: it
+        may have missed them. Without it each command comes once, so ask so while its connection lasts.
+
+        Raises :class:`StoreUnavailable` when we cannot know, or too many ask at once. Ingestion never waits for this.
+        """
+
+    async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
+        """A logged-in device has carried a command out. True means committed; again changes nothing.
+
+        False: it has no such command, or the command's time is over. Raises :class:`StoreUnavailable`.
+        """
+
+    async def command_comes(self, key: DeviceKey, within_s: float) -> None:
+        """Return once a device may have commands, after ``within_s``, or when the platform stops.
+
+        One call a device waits: a later one ends the earlier one.
+        """
+
+    def command_arrivals(self) -> AsyncIterator[DeviceKey]:
+        """Devices that may have new commands, whatever carries them; those with open ones when it may have missed some.
+
+        Look whether the device is yours before you ask for its commands.
+        """
 
 
 class Ingester(Contribution):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pulse_core.api import ReadingKey
+    from pulse_core.commands import Command
     from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
     from pulse_core.records import Device, DeviceKey, DeviceState, Route, WriteSet
     from pulse_core.settings import Settings
@@ -86,6 +87,31 @@ class SettingsStore(Protocol):
 
     def changes(self) -> AsyncIterator[None]:
         """As :meth:`RouteStore.changes`."""
+
+
+class CommandStore(Protocol):
+    """Commands on their way to devices. Every method raises StoreUnavailable when nobody answers.
+
+    A command whose time is over, by the store's own clock, is neither given nor acknowledged any more.
+    """
+
+    async def waiting(self) -> list[DeviceKey]:
+        """Every device that has open commands."""
+
+    async def take(self, device: DeviceKey, way: str, *, limit: int, again: bool) -> list[Command]:
+        """The oldest open commands of a device, in order; they are SENT, by ``way``, and committed when this returns.
+
+        :param again: those that were SENT before, too; without it, each command is given to one caller only.
+        """
+
+    async def acknowledge(self, device: DeviceKey, command_id: uuid.UUID) -> bool:
+        """Make a SENT command ACKNOWLEDGED, and say whether it is: committed when this returns. Again changes nothing.
+
+        False: the device has no such command, it was never SENT, or its time is over.
+        """
+
+    def arrivals(self) -> AsyncIterator[DeviceKey | None]:
+        """Devices for which a command was queued. As of :meth:`DeviceRegistry.changes`, None comes first."""
 
 
 class DeliveryStore(Protocol):

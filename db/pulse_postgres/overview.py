@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.audit_pages import AuditFilter, audit_page
+from pulse_postgres.command_pages import CommandFilter, command_page
 from pulse_postgres.counts import count_all, count_tenants
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
@@ -77,6 +78,15 @@ class Overview:
     async def delivery(self, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
         """One delivery with its ``attempts``. Raises NotFound."""
         return await one_delivery(self._pool, tenant_id, delivery_id)
+
+    async def commands(self, *, tenant_id: str | None = None, **asked: Any) -> Page:
+        """Commands to devices, the newest first.
+
+        :param asked: ``sort``, ``limit``, ``cursor``; the fields of a
+            :class:`~pulse_postgres.command_pages.CommandFilter`.
+        """
+        part, wanted = parted(asked)
+        return await command_page(self._pool, CommandFilter(**wanted), tenant_id=tenant_id, **part)
 
     async def refused(self, **asked: Any) -> Page:
         """How many messages were refused; see :func:`pulse_postgres.refusals.refused_page`."""

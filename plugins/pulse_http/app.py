@@ -1,4 +1,4 @@
-"""The ASGI app behind ``/ingest``: one message or a batch in, one answer out, after the commit."""
+"""The ASGI app behind ``/ingest``: one message, a batch or a question in, one answer out, after the commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.api import RawMessage, Reason
 from pulse_http import answers, batches
 from pulse_http.bodies import Bodies, CrowdedError, PeerGoneError, TooLargeError
-from pulse_http.requests import Head, Target, head_of, target_of, well_named
+from pulse_http.commands import CommandDoor
+from pulse_http.requests import CommandTarget, Head, Target, head_of, target_of, well_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ class IngestApp:
         self._log = log
         self._bodies = Bodies(config.body_timeout_s, config.max_buffered_bytes)
         self._too_large = answers.refused(Reason.PAYLOAD_TOO_LARGE, f"more than {config.max_batch_bytes} bytes")
+        self._commands = CommandDoor(intake, self._submit, source)
         self._undecided = 0
         self._all_answered = asyncio.Event()
         self._all_answered.set()
@@ -62,6 +64,9 @@ class IngestApp:
         target = target_of(scope)
         if target is None:
             return answers.NOT_FOUND
+        if isinstance(target, CommandTarget):
+            stops = self._intake.stopping.is_set()
+            return answers.STOPPING if stops else await self._commands.answer(target, scope)
         if scope["method"] != "POST":
             return answers.NOT_ALLOWED
         head = head_of(scope["headers"])

@@ -15,10 +15,13 @@ MOUNT = "/ingest"
 
 
 class HttpIngester(Ingester):
-    """Devices in over HTTP: one message, or a batch, a request; answered after the commit."""
+    """Devices in over HTTP: one message, or a batch, a request; answered after the commit. Commands are fetched."""
 
     name = "http"
-    summary = "HTTP: POST /ingest/v1/tenant/{tenant_id}/device/{device_id}/{msg_type} and /ingest/v1/batch."
+    summary = (
+        "HTTP: POST /ingest/v1/tenant/{tenant_id}/device/{device_id}/{msg_type} and /ingest/v1/batch; "
+        "GET …/{device_id}/commands."
+    )
     config_type: ClassVar[type[PluginConfig]] = HttpConfig
     config: HttpConfig
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Iterable, MutableMapping, Sequence
 
 BATCH = "batch"
+COMMANDS = "commands"
 _BATCH_PATH = b"/ingest/v1/batch"
 _SINGLE_PARTS = 8
+_ACK_PARTS = 10
 _TENANT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _DEVICE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LONGEST_TYPE = 64
@@ -25,6 +27,14 @@ class Target(NamedTuple):
     msg_type: str
 
 
+class CommandTarget(NamedTuple):
+    """The device whose commands are meant, or the one command that it acknowledges. Not judged yet."""
+
+    tenant_id: str
+    device_id: str
+    command_id: str | None = None
+
+
 class Head(NamedTuple):
     """What matters of a request's headers. ``length``: the declared size of the body, if any."""
 
@@ -33,23 +43,37 @@ class Head(NamedTuple):
     length: int | None
 
 
-def target_of(scope: MutableMapping[str, Any]) -> Target | str | None:
-    """Read the path: the device, :data:`BATCH`, or None for any other path.
+def target_of(scope: MutableMapping[str, Any]) -> Target | CommandTarget | str | None:
+    """Read the path: the device, its commands, :data:`BATCH`, or None for any other path.
 
     The path is split before it is decoded, so that an encoded slash stays within its id.
     """
     raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
     if raw == _BATCH_PATH:
         return BATCH
-    parts = raw.split(b"/", _SINGLE_PARTS)
-    if len(parts) != _SINGLE_PARTS or parts[1:4] != [b"ingest", b"v1", b"tenant"] or parts[5] != b"device":
+    parts = raw.split(b"/", _ACK_PARTS)
+    length = len(parts)
+    if length < _SINGLE_PARTS or parts[1:4] != [b"ingest", b"v1", b"tenant"] or parts[5] != b"device":
         return None
     if b"%" in raw:
         parts = [unquote_to_bytes(part) for part in parts]
-    return Target(*(parts[at].decode("utf-8", "replace") for at in (4, 6, 7)))
+    tenant_id, device_id, msg_type = (parts[at].decode("utf-8", "replace") for at in (4, 6, 7))
+    if msg_type == COMMANDS:
+        return _command_target(tenant_id, device_id, parts[_SINGLE_PARTS:])
+    return Target(tenant_id, device_id, msg_type) if length == _SINGLE_PARTS else None
 
 
-def well_named(tenant_id: str, device_id: str, msg_type: str) -> bool:
+def _command_target(tenant_id: str, device_id: str, rest: Sequence[bytes]) -> CommandTarget | None:
+    match rest:
+        case []:
+            return CommandTarget(tenant_id, device_id)
+        case [command_id, b"ack"]:
+            return CommandTarget(tenant_id, device_id, command_id.decode("utf-8", "replace"))
+        case _:
+            return None
+
+
+def well_named(tenant_id: str, device_id: str, msg_type: str = "") -> bool:
     """Whether these could be the names of a device and a message type."""
     return (
         _TENANT_ID.fullmatch(tenant_id) is not None

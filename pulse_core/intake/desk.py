@@ -22,11 +22,13 @@ from pulse_core.records import (
 )
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from pulse_core.api import Credentials
+    from pulse_core.api import Command, Credentials
     from pulse_core.intake.directory import Directory
     from pulse_core.intake.gate import Gate
+    from pulse_core.intake.mailboxes import Mailboxes
     from pulse_core.intake.pacing import Pacer
     from pulse_core.lanes.lane import Lane
     from pulse_core.lanes.listening import Ears
@@ -48,6 +50,7 @@ class Desk:
         pacer: Pacer,
         clock: Clock,
         stopping: asyncio.Event,
+        mailboxes: Mailboxes,
     ) -> None:
         self._source = source
         self._world = world
@@ -56,6 +59,7 @@ class Desk:
         self._pacer = pacer
         self._clock = clock
         self._stopping = stopping
+        self._mailboxes = mailboxes
         self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
         self._looking: set[asyncio.Task[None]] = set()
         self._directory.on_change(self._device_changed)
@@ -90,6 +94,10 @@ class Desk:
         """Charge messages that may wait."""
         return self._pacer.borrow(key, count, self._clock.now_us())
 
+    def charge(self, key: DeviceKey) -> float:
+        """Charge a request."""
+        return self._pacer.take(key, self._clock.now_us())
+
     def receiving(self, up: bool) -> None:
         """Start or stop the staleness clocks of this source's devices."""
         self._ears.receiving(self._source, up)
@@ -98,6 +106,22 @@ class Desk:
         """Devices whose connections must end."""
         while True:
             yield await self._revoked.get()
+
+    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+        """Take a device's commands."""
+        return await self._mailboxes.take(key, self._source, limit=limit, again=again)
+
+    async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
+        """A command was carried out."""
+        return await self._mailboxes.acknowledge(key, command_id)
+
+    async def command_comes(self, key: DeviceKey, within_s: float) -> None:
+        """Wait for a command."""
+        await self._mailboxes.wait(key, within_s)
+
+    def command_arrivals(self) -> AsyncIterator[DeviceKey]:
+        """Devices that may have new commands."""
+        return self._mailboxes.arrivals()
 
     def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
         """Queue messages for their lanes; the future resolves after their commits."""

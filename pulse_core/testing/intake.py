@@ -12,6 +12,7 @@ from pulse_core import ingest
 from pulse_core.api import (
     COMMITTED,
     RETRY_LATER,
+    Command,
     Credentials,
     Device,
     DeviceKey,
@@ -21,10 +22,13 @@ from pulse_core.api import (
     StoreUnavailable,
     Verdict,
 )
+from pulse_core.intake.mailboxes import Mailboxes
 from pulse_core.records import partition_of
 from pulse_core.settings import Settings
+from pulse_core.testing.commands import MemoryCommands
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 
@@ -68,7 +72,8 @@ class FakeIntake:
 
     By itself it commits every admissible message in the next turn of the event loop. :meth:`hold` keeps outcomes
     back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
-    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged`` and ``receiving_log``.
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged`` and ``receiving_log``. Commands are queued
+    in ``command_store``.
     """
 
     def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
@@ -80,7 +85,7 @@ class FakeIntake:
         self.delay_s = 0.0
         """From submit to outcome."""
         self.pace_s: Callable[[DeviceKey, int], float] = lambda _key, _count: 0.0
-        """What :meth:`pace` answers."""
+        """What :meth:`pace` answers, and with a count of 0 :meth:`charge`."""
         self.room_for: int | None = None
         """How many more messages there is room for; None for any number."""
         self.store_down = False
@@ -94,6 +99,9 @@ class FakeIntake:
         self.logins: list[Credentials] = []
         self.charged: list[tuple[DeviceKey, int]] = []
         self.receiving_log: list[bool] = []
+        self.command_store = MemoryCommands()
+        self._mailboxes = Mailboxes(self.command_store)
+        self._following: list[asyncio.Task[None]] = []
         self._holding = False
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -181,6 +189,11 @@ class FakeIntake:
         self.charged.append((key, count))
         return self.pace_s(key, count)
 
+    def charge(self, key: DeviceKey) -> float:
+        """Charge, and answer what the test wants."""
+        self.charged.append((key, 1))
+        return self.pace_s(key, 0)
+
     def receiving(self, up: bool) -> None:
         """Note it."""
         self.receiving_log.append(up)
@@ -189,6 +202,28 @@ class FakeIntake:
         """Those of :meth:`revoke`."""
         while True:
             yield await self._revoked.get()
+
+    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+        """Those of ``command_store``; they came by the way ``test``."""
+        return await self._follow_commands().take(key, "test", limit=limit, again=again)
+
+    async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
+        """One of ``command_store``."""
+        return await self._follow_commands().acknowledge(key, command_id)
+
+    async def command_comes(self, key: DeviceKey, within_s: float) -> None:
+        """Wait as the platform does."""
+        await self._follow_commands().wait(key, within_s)
+
+    def command_arrivals(self) -> AsyncIterator[DeviceKey]:
+        """Those of ``command_store``."""
+        return self._follow_commands().arrivals()
+
+    def _follow_commands(self) -> Mailboxes:
+        if not self._following:
+            start = asyncio.get_running_loop().create_task
+            self._following = [start(self._mailboxes.follow()), start(self._mailboxes.let_go(self.stopping))]
+        return self._mailboxes
 
     def _decide_later(self, pending: Pending) -> None:
         if pending in self.pending and not self._holding:

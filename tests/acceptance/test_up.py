@@ -282,6 +282,7 @@ def test_the_demo_shows_a_verified_webhook_within_two_minutes(tmp_path: Path) ->
             everything += everything[0].children(recursive=True)
             assert len(everything) >= 7, "PostgreSQL, three roles, the receiver, the devices, and the supervisor"
             _check_the_live_page(said)
+            _check_a_command(said)
         finally:
             os.killpg(process.pid, signal.SIGINT)
             code = process.wait(60)
@@ -308,6 +309,22 @@ def _check_the_live_page(said: str) -> None:
     foreign = urllib.request.Request(f"{base}/live/data.json", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(foreign, timeout=30)
+
+
+def _check_a_command(said: str) -> None:
+    """As the demo says it: a device is told what to do, and a moment later has done it."""
+    found = re.search(r"Bearer (\S+)' -H \S+ \S+ (http\S+/customer)(/devices/\S+/commands) -d '(.*)'", said)
+    assert found, said
+    token = {"Authorization": f"Bearer {found[1]}"}
+    status, made = post(found[2] + found[3], json.loads(found[4]), **token)
+    assert status == 201, made
+
+    def done() -> bool:
+        request = urllib.request.Request(f"{found[2]}/commands/{made['command_id']}", headers=token)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bool(json.load(answer)["status"] == "ACKNOWLEDGED")
+
+    until_sync(done, what="a simulated device to do as it was told")
 
 
 def test_a_closed_terminal_ends_everything_in_order(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pulse_simulator import mqtt, packets, posting
+from pulse_simulator import mqtt, obeying, packets, posting
 from pulse_simulator.fleet import Member
 from pulse_simulator.mqtt import MqttLink
 from pulse_simulator.posting import HttpLink
@@ -162,6 +162,12 @@ async def web_peer(answers: list[int], seen: list[web.BaseRequest]) -> AsyncIter
         seen.append(request)
         return web.Response(status=answers.pop(0), headers={"Retry-After": "0"})
 
+    async with peer_of(take) as link:
+        yield link
+
+
+@asynccontextmanager
+async def peer_of(take: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> AsyncIterator[HttpLink]:
     server = web.Server(take)
     runner = web.ServerRunner(server)
     await runner.setup()
@@ -179,6 +185,34 @@ async def test_http_tries_again_while_the_platform_cannot() -> None:
         assert await link.send("telemetry", json.dumps({"site_id": "site-1"}).encode())
     assert [request.path for request in seen] == ["/ingest/v1/tenant/tenant-a/device/pump-1/telemetry"] * 3
     assert seen[0].headers["X-Provision-Token"] == "secret-token"
+
+
+async def test_http_carries_a_command_out_once_and_acknowledges_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(obeying, "REST_S", (0.01, 0.01))
+    one = {"commands": [{"command_id": "c-1", "name": "reboot", "payload": {"in_s": 1}}]}
+    answers = [web.Response(status=401), web.json_response(one), web.Response(status=503)]
+    answers += [web.json_response(one), web.json_response({"status": "acknowledged"}), web.Response(text="not JSON")]
+    asked: list[str] = []
+    ended = asyncio.Event()
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        assert request.headers["X-Provision-Token"] == "secret-token"
+        asked.append(f"{request.method} {request.path.removeprefix('/ingest/v1/tenant/tenant-a/device/pump-1/')}")
+        if not answers:
+            ended.set()
+        return answers.pop(0) if answers else web.json_response({"commands": []})
+
+    async with peer_of(take) as link:
+        task = asyncio.create_task(obeying.obey(MEMBER, link))
+        await ended.wait()
+        task.cancel()
+        await asyncio.wait({task})
+    fetch, acknowledge = "GET commands", "POST commands/c-1/ack"
+    assert asked[:7] == [fetch, fetch, acknowledge, fetch, acknowledge, fetch, fetch]
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert said == [{"event": "command", "device": "pump-1", "name": "reboot", "payload": {"in_s": 1}}]
 
 
 async def test_http_takes_a_refusal_for_an_answer() -> None:

@@ -25,6 +25,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "activation_codes": {"operator": "(r)", "admin": RIUD, "auth": "r(u)"},
     "device_labels": {"web": "rid", "operator": R, "admin": "rid"},
     "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD},
+    "device_commands": {"web": "r(i)", "operator": R, "pipeline": "rd(u)"},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI},
     "alerts": {"web": "r(u)", "operator": R, "pipeline": RIU, "deliver": R},
     "alert_changes": {"web": RI, "operator": R, "pipeline": RI},

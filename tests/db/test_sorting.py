@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pulse_core.errors import PermanentFailure
 from pulse_postgres.api_tokens import TOKEN_ORDERS, token_page
 from pulse_postgres.audit_pages import AUDIT_ORDERS, AuditFilter, audit_page
+from pulse_postgres.command_pages import COMMAND_ORDERS, CommandFilter, command_page
 from pulse_postgres.delivery.pages import DELIVERY_ORDERS, DeliveryFilter, delivery_page
 from pulse_postgres.devices import DEVICE_ORDERS, DeviceFilter, device_page
 from pulse_postgres.incidents import ALERT_ORDERS, AlertFilter, alert_page
@@ -151,6 +153,7 @@ LISTS: dict[str, tuple[Orders, Callable[..., Awaitable[Page]]]] = {
     "devices": (DEVICE_ORDERS, lambda pool, **part: device_page(pool, DeviceFilter(), **part)),
     "alerts": (ALERT_ORDERS, lambda pool, **part: alert_page(pool, AlertFilter(), **part)),
     "deliveries": (DELIVERY_ORDERS, lambda pool, **part: delivery_page(pool, DeliveryFilter(), **part)),
+    "commands": (COMMAND_ORDERS, lambda pool, **part: command_page(pool, CommandFilter(), **part)),
     "integrations": (INTEGRATION_ORDERS, integration_page),
     "routes": (ROUTE_ORDERS, route_page),
     "tenants": (TENANT_ORDERS, tenant_page),
@@ -171,6 +174,9 @@ COPIES = """
                         summary, opened_at, closed_at)
         SELECT tenant_id, gen_random_uuid(), device_id, site_id, 'T', device_id, 'CLOSED', 3, 1, '', created_at,
                CASE WHEN site_id = 's1' THEN created_at END
+        FROM devices WHERE name <> '';
+    INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_at, created_by, expires_at)
+        SELECT tenant_id, device_id, gen_random_uuid(), name, '{}', created_at, 'test', created_at + interval '1 hour'
         FROM devices WHERE name <> '';
     INSERT INTO integrations (tenant_id, integration_id, type, name, config)
         SELECT tenant_id, gen_random_uuid(), 'webhook', site_id, '{}' FROM devices WHERE name <> '';
@@ -208,14 +214,14 @@ async def pool(database: Database) -> AsyncIterator[asyncpg.Pool[Any]]:
 
 async def test_every_list_in_every_order_page_by_page(pool: asyncpg.Pool[Any]) -> None:
     for name, (orders, ask) in LISTS.items():
-        whole = sorted(map(str, (await ask(pool, limit=200)).items))
+        whole = sorted(map(msgspec.json.encode, (await ask(pool, limit=200)).items))
         assert len(whole) >= 7, name
         for sort in orders.names:
             unpaged = await ask(pool, limit=200, sort=sort)
             assert unpaged.next is None
             found = await walked(partial(_part, ask, pool, sort), 3)
             assert found == unpaged.items, (name, sort)
-            assert sorted(map(str, found)) == whole, (name, sort)
+            assert sorted(map(msgspec.json.encode, found)) == whole, (name, sort)
             in_sequence(orders, sort, found)
             assert not any("position" in item for item in found)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pulse_core.settings import Settings
+from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.pool import open_pool
 from pulse_postgres.refusals import PostgresRefusals
 from pulse_server.retention import Retention
+from support.batches import judged, register
 from support.memory import START_US, MemorySettings
 
 if TYPE_CHECKING:
@@ -51,3 +54,30 @@ async def test_what_is_too_old_is_forgotten(database: Database) -> None:
         assert await pool.fetchval("SELECT count(*) FROM quarantine") == 8
     finally:
         await pool.close()
+
+
+async def test_commands_whose_time_is_over_expire_and_are_forgotten_in_time(database: Database) -> None:
+    register(database, "tenant-a/dev-1")
+    judged(
+        database,
+        "INSERT INTO device_commands (tenant_id, device_id, name, payload, created_by, created_at, expires_at, status,"
+        " sent_at, way, acknowledged_at) SELECT 'tenant-a', 'dev-1', status || age, '{}', 'test',"
+        " now() - (age + 1) * interval '1 day', now() - age * interval '1 day', status, sent, 'http', done"
+        " FROM unnest(ARRAY['SENT', 'ACKNOWLEDGED', 'EXPIRED'], ARRAY[now(), now(), now()], ARRAY[NULL, now(), NULL])"
+        " AS x (status, sent, done), unnest(ARRAY[-1, 1, 9]) AS age RETURNING true",
+    )
+    pool = await open_pool(database.dsn("pulse_pipeline"), name="retention")
+    try:
+        commands = PostgresCommands(pool, database.dsn("pulse_pipeline"))
+        retention = Retention([commands], MemorySettings(Settings(TELEMETRY_RETENTION_DAYS=7)))
+        assert await retention.once(time.time_ns() // 1000) == 3
+    finally:
+        await pool.close()
+    assert judged(database, "SELECT name, status FROM device_commands ORDER BY 1") == [
+        ("ACKNOWLEDGED-1", "ACKNOWLEDGED"),
+        ("ACKNOWLEDGED1", "ACKNOWLEDGED"),
+        ("EXPIRED-1", "EXPIRED"),
+        ("EXPIRED1", "EXPIRED"),
+        ("SENT-1", "SENT"),
+        ("SENT1", "EXPIRED"),
+    ]

@@ -40,12 +40,13 @@ async def call(
     """
     pieces = [body] if isinstance(body, bytes) else list(body)
     sent: list[MutableMapping[str, Any]] = []
+    path, _, query = path.partition("?")
     scope = {
         "type": "http",
         "method": method,
         "path": unquote(path),
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
     }
 

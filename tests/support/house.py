@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.config import PipelineConfig
 from pulse_core.data_path import DataPath
 from pulse_core.records import AlertEvent, DeviceKey, DeviceStatus, Outcome, RawMessage, Route
+from pulse_core.testing.commands import MemoryCommands
 from pulse_heartbeat import HeartbeatConfig, HeartbeatEvaluator
 from support.memory import ManualClock, MemoryDatabase, MemoryRegistry, MemoryRoutes, MemorySettings, a_device
 
@@ -28,6 +29,7 @@ class House:
         self.lane_stores: LaneStores = self.database
         self.registry = MemoryRegistry(*(a_device(f"dev-{number}") for number in range(1, 6)))
         self.settings = MemorySettings()
+        self.commands = MemoryCommands(self.clock.now_us)
         self.routes = MemoryRoutes(
             Route("tenant-a", uuid.uuid4(), uuid.uuid4(), deliver_on=frozenset({"OPEN", "CLOSED"}))
         )
@@ -42,6 +44,7 @@ class House:
             lane_stores=self.lane_stores,
             routes=self.routes,
             settings=self.settings,
+            commands=self.commands,
             evaluators=self.evaluators,
             clock=self.clock,
         )

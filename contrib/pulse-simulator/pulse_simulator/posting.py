@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -55,6 +56,19 @@ class HttpLink:
     def come_back(self) -> None:
         """Post again."""
         self._in_reach.set()
+
+    async def within_reach(self) -> None:
+        """Return when nothing keeps the device from the platform."""
+        await self._in_reach.wait()
+
+    async def ask(self, method: str, path: str, timeout: aiohttp.ClientTimeout) -> tuple[int, Any]:
+        """Ask once for something below the device's own path: status (0 for no answer) and JSON."""
+        headers = {"X-Provision-Token": self._member.token}
+        try:
+            async with self._session.request(method, f"{self._url}/{path}", headers=headers, timeout=timeout) as answer:
+                return answer.status, json.loads(await answer.read() or b"null")
+        except (*_LOST, ValueError):
+            return 0, None
 
     async def _post(self, msg_type: str, payload: bytes, token: str) -> tuple[int, float | None]:
         headers = {"X-Provision-Token": token, "Content-Type": "application/json"}

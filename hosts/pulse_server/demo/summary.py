@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pulse_accounts.development import PASSWORD, USERS
 from pulse_core.config import DEV_ADMIN_KEY
-from pulse_server.demo.plan import STALE_AFTER_S, TRY_ME
+from pulse_server.demo.plan import STALE_AFTER_S, TRY_ME, fleet
 
 if TYPE_CHECKING:
     from pulse_server.bringup import Platform
@@ -38,6 +38,9 @@ def show(platform: Platform, *, receiver: str, token: str | None, customer: str,
     console.print(f"\n[bold]Ask as {TRY_ME.tenant_id}[/] what was delivered, and with which attempts:\n")
     line = f"curl -H 'Authorization: Bearer {customer}' '{web}/customer/deliveries?limit=5'"
     console.print(line, soft_wrap=True, markup=False)
+    console.print(f"\n[bold]Tell a device[/] of {TRY_ME.tenant_id} what to do, and see it done:\n")
+    for line in command_lines(web, customer):
+        console.print(line, soft_wrap=True, markup=False)
     if "accounts" in platform.config.plugins.enabled:
         console.print("\n[bold]Log in[/] as one of its users, for an access token:\n")
         console.print(login_line(web), soft_wrap=True, markup=False)
@@ -65,6 +68,17 @@ def login_line(web: str) -> str:
     """How a program trades a development user's password for tokens."""
     body = json.dumps({"username": USERS[0].username, "password": PASSWORD})
     return f"curl -H 'Content-Type: application/json' {web}/api/auth/token -d '{body}'"
+
+
+def command_lines(web: str, token: str) -> list[str]:
+    """A command for a device that fetches its commands, and what became of it."""
+    device = next(each for each in fleet() if each.tenant_id == TRY_ME.tenant_id and each.way == "http")
+    head = f"curl -H 'Authorization: Bearer {token}'"
+    body = json.dumps({"name": "reboot"})
+    return [
+        f"{head} -H 'Content-Type: application/json' {web}/customer/devices/{device.device_id}/commands -d '{body}'",
+        f"{head} '{web}/customer/commands?limit=1'",
+    ]
 
 
 def lines_to_copy(web: str, pipeline: dict[str, str], token: str) -> list[str]:

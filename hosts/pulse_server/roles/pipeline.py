@@ -12,6 +12,8 @@ import structlog
 from pulse_core.clock import SystemClock
 from pulse_core.data_path import DataPath
 from pulse_core.errors import StoreUnavailable
+from pulse_core.intake.mailboxes import AT_ONCE
+from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
 from pulse_postgres.refusals import PostgresRefusals
@@ -92,7 +94,8 @@ class PipelineRole(Role):
         await store.open(pool)
         self.resources.push_async_callback(store.close)
         settings = PostgresSettings(pool, dsn)
-        retention = Retention([store, PostgresRefusals(pool)], settings)
+        commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
+        retention = Retention([store, PostgresRefusals(pool), commands], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         return DataPath(
@@ -101,6 +104,7 @@ class PipelineRole(Role):
             lane_stores=PostgresLaneStores(dsn, store),
             routes=PostgresRoutes(pool, dsn),
             settings=settings,
+            commands=commands,
             evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
             clock=SystemClock(),
         )

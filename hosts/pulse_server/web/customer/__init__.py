@@ -9,6 +9,7 @@ from pulse_server.web.customer import (
     alerts,
     audit_log,
     channels,
+    commands,
     dashboard,
     deliveries,
     devices,
@@ -28,5 +29,17 @@ async def demand_customer() -> None:
     """Let a tenant's own callers in: viewers to read, admins to write. Before anything else is looked at."""
 
 
-for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):
+for part in (
+    dashboard,
+    devices,
+    commands,
+    audit_log,
+    channels,
+    integrations,
+    trials,
+    routes,
+    alerts,
+    deliveries,
+    replays,
+):
     blueprint.register_blueprint(part.blueprint)

@@ -14,7 +14,7 @@ from quart import Blueprint, request
 from pulse_core.principal import Role
 from pulse_server.inputs import SMALL_ID
 from pulse_server.web.demands import demands
-from pulse_server.web.operator import audit_log, fleet, ledger, plugins, quarantine, settings, tenants
+from pulse_server.web.operator import audit_log, commands, fleet, ledger, plugins, quarantine, settings, tenants
 from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
@@ -25,7 +25,16 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
 _QUERY_KEPT = 1000
 
-PARTS: tuple[ModuleType, ...] = (ledger, fleet, quarantine, plugins, audit_log, settings, tenants)
+PARTS: tuple[ModuleType, ...] = (
+    ledger,
+    fleet,
+    commands,
+    quarantine,
+    plugins,
+    audit_log,
+    settings,
+    tenants,
+)
 
 
 @blueprint.before_request

@@ -1,0 +1,2 @@
+DROP TABLE device_commands;
+DROP FUNCTION notify_command();
