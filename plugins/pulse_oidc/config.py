@@ -53,6 +53,13 @@ class OidcConfig(PluginConfig):
             raise ValueError("an issuer has no query")
         return issuer
 
+    @field_validator("client_secret")
+    @classmethod
+    def _filled_in(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and secret.get_secret_value().startswith("${"):
+            raise ValueError("this is a placeholder that nothing was put in for: everybody knows it")
+        return secret
+
     @field_validator("scopes")
     @classmethod
     def _openid(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:

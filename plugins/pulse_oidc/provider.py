@@ -176,18 +176,20 @@ class OidcProvider(AuthProvider):
         return Tokens(grant.access_token, refresh_token, grant.expires_in_s, grant.id_token)
 
     async def end(self, tokens: Tokens, return_url: str) -> str | None:
-        """To the provider's logout (OpenID Connect RP-Initiated Logout 1.0); where there is none, revoke the token.
+        """To the provider's logout (OpenID Connect RP-Initiated Logout 1.0).
 
-        A provider that is away keeps nobody from logging out here.
+        Where there is none, or no browser to send there, the refresh token is revoked. A provider that is away keeps
+        nobody from logging out here.
         """
         try:
             metadata = await self._there.metadata()
-            if not metadata.end_session_endpoint and metadata.revocation_endpoint and tokens.refresh_token:
+            leaving = bool(metadata.end_session_endpoint and return_url)
+            if not leaving and metadata.revocation_endpoint and tokens.refresh_token:
                 await self._endpoint.revoke(metadata, tokens.refresh_token)
         except TemporaryFailure as error:
             self.services.log.warning("oidc.logout_incomplete", reason=str(error))
             return None
-        if not metadata.end_session_endpoint:
+        if not leaving:
             return None
         asked = {"client_id": self.config.client_id, "post_logout_redirect_uri": return_url}
         if len(tokens.id_token) <= _LONGEST_HINT:

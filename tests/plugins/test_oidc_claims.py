@@ -110,6 +110,7 @@ def test_an_address_is_for_people_to_read(claims: dict[str, Any], email: str) ->
         {"issuer": "login.example"},
         {"issuer": "https://login.example/?a=b"},
         {"issuer": "https://login.example/#a"},
+        {"client_secret": "${PULSE_OIDC_CLIENT_SECRET}"},
         {"scopes": ["email"]},
         {"roles": {"x": "god"}},
         {"several_roles": "both"},

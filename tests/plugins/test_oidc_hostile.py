@@ -187,3 +187,13 @@ async def test_metadata_that_lies_is_told_clearly(peer: StandIn, lies: dict[str,
                 await type(provider).check(provider.config)
     assert [line["event"] for line in said] == ["oidc.provider_unusable"], "once, not at every try"
     assert peer.asked[METADATA] == 2, "one for the logins, one for the check"
+
+
+async def test_the_self_check_does_not_keep_the_platform_from_starting(
+    peer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulse_oidc.provider._CHECK_S", 0.3)
+    peer.instead[METADATA] = silent
+    async with at_work(peer.issuer) as provider:
+        with pytest.raises(TemporaryFailure, match=r"does not answer within 0\.3 s"):
+            await type(provider).check(provider.config)

@@ -208,12 +208,13 @@ async def test_renewals_that_end_and_those_that_wait(peer: StandIn) -> None:
         assert await provider.renew(tokens) is None
 
 
-async def test_a_logout_where_there_is_no_such_page(peer: StandIn) -> None:
-    peer.metadata["end_session_endpoint"] = None
+@pytest.mark.parametrize(("page", "return_url"), [(None, "http://127.0.0.1:1/"), ("{}/end", "")])
+async def test_a_logout_without_a_page_or_a_browser_revokes(peer: StandIn, page: str | None, return_url: str) -> None:
+    peer.metadata["end_session_endpoint"] = page and page.format(peer.issuer)
     async with at_work(peer.issuer) as provider:
         tokens = await peer.logged_in(provider)
         assert tokens is not None
-        assert await provider.end(tokens, "http://127.0.0.1:1/") is None
+        assert await provider.end(tokens, return_url) is None
     assert peer.forms[-1]["token"] == tokens.refresh_token
 
 
