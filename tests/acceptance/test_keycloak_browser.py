@@ -59,12 +59,9 @@ def product(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made.stop()
 
 
-async def status(page: Page) -> tuple[int, Any]:
+async def status(page: Page, url: str) -> tuple[int, dict[str, Any]]:
     """Who the browser is to us."""
-    answer = await page.request.get(
-        f"{page.url.split('/', 3)[0]}//{page.url.split('/', 3)[2]}/api/auth/status",
-        headers={"Accept": "application/json"},
-    )
+    answer = await page.request.get(f"{url}/api/auth/status", headers={"Accept": "application/json"})
     return answer.status, await answer.json()
 
 
@@ -89,34 +86,48 @@ async def test_a_user_logs_in_looks_and_logs_out(keycloak: Keycloak, product: Pr
         assert page.url.startswith(f"{url}/login?next="), "led to the page to log in on"
         await log_in(page, url, username)
         assert page.url == f"{url}{path}", "and back to where it was"
-        assert await status(page) == (
-            200,
-            {"subject": f"oidc:{username}", "role": role, "tenant_id": tenant_id, "email": f"{username}@example.com"},
+        code, said = await status(page, url)
+        who = {"subject": f"oidc:{username}", "role": role, "tenant_id": tenant_id, "email": f"{username}@example.com"}
+        assert (code, said) == (200, said | who)
+
+        renewed = await page.request.post(
+            f"{url}/api/auth/refresh",
+            headers={"Accept": "application/json", "X-CSRF-Token": said["session"]["csrf_token"], "Origin": url},
         )
+        assert renewed.status == 200, await renewed.text()
+        code, said = await status(page, url)
+        assert (code, said) == (200, said | who), "and with the next tokens, too"
 
-        await page.goto(f"{url}/logout")
-        await page.locator("form[action='/logout']").get_by_role("button", name="Log out").click()
-        await page.wait_for_url(f"{url}/login*")
-        assert (await status(page))[0] == 401
-
-        await page.goto(f"{url}/login/oidc")
-        await page.wait_for_selector("#password"), "Keycloak asks for the password again"
+        await log_out(page, url)
         await browser.close()
 
 
+async def log_out(page: Page, url: str) -> None:
+    """By the button; over Keycloak, and back."""
+    await page.goto(f"{url}/logout")
+    async with page.expect_request(lambda request: "/openid-connect/logout" in request.url):
+        await page.locator("form[action='/logout']").last.get_by_role("button", name="Log out").click()
+    await page.wait_for_url(f"{url}/login*")
+    assert (await status(page, url))[0] == 401
+
+
 async def test_logged_in_there_is_logged_in_here(keycloak: Keycloak, product: Product) -> None:
-    """Keycloak asks once: a second way in, as from another application of the same people, needs no password."""
+    """Keycloak asks once, until one has logged out there too."""
     url = keycloak.public_url
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = await browser.new_page()
         await page.goto(f"{url}/login")
         await log_in(page, url, "viewer1")
-        cookies = [each for each in await page.context.cookies(url) if "pulse" in each["name"]]
-        for each in cookies:
-            await page.context.clear_cookies(name=each["name"])
-        assert (await status(page))[0] == 401
+        for each in await page.context.cookies(url):
+            if "pulse" in each["name"]:
+                await page.context.clear_cookies(name=each["name"])
+        assert (await status(page, url))[0] == 401
         await page.goto(f"{url}/login/oidc")
         await page.wait_for_url(f"{url}/**")
-        assert (await status(page))[0] == 200
+        assert (await status(page, url))[0] == 200
+
+        await log_out(page, url)
+        await page.goto(f"{url}/login/oidc")
+        await page.wait_for_selector("#password")
         await browser.close()

@@ -91,7 +91,7 @@ async def test_a_provider_that_is_away_is_503_for_its_own_tokens_alone(
         ours = (await Door(admin.client).tokens())["access_token"]
         assert (await customer(admin, ours).get("/api/auth/status"))[0] == 200
         status, body, headers = await customer(admin, peer.bearer()).get("/api/auth/status")
-        assert (status, body["detail"]) == (503, "something that this needs does not answer; try again")
+        assert status == 503
         assert int(headers["Retry-After"]) >= 1
         assert peer.issuer not in str(body)
         peer.instead.clear()

@@ -9,7 +9,7 @@ import structlog
 from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException
 
-from pulse_core.errors import Conflict, NotFound, PermanentFailure, StoreUnavailable, TemporaryFailure, TooMany
+from pulse_core.errors import Conflict, NotFound, PermanentFailure, TemporaryFailure, TooMany
 from pulse_server import problems
 from pulse_server.web.bodies import Problem
 
@@ -72,8 +72,7 @@ async def _from_too_many(error: TooMany) -> Response:
 async def _from_temporary(error: TemporaryFailure) -> Response:
     log.warning("request.unavailable", reason=str(error))
     after = error.retry_after_s if error.retry_after_s is not None else _RETRY_AFTER_S
-    what = "the database" if isinstance(error, StoreUnavailable) else "something that this needs"
-    return _respond(503, f"{what} does not answer; try again", {"Retry-After": str(max(1, round(after)))})
+    return _respond(503, "the database does not answer; try again", {"Retry-After": str(max(1, round(after)))})
 
 
 async def _from_permanent(error: PermanentFailure) -> Response:
