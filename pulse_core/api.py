@@ -7,6 +7,8 @@ retries, time-outs, order, metrics and the outbound guard, so that a plugin hold
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pluggy
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -38,6 +40,7 @@ from pulse_core.identity import (
     Sessions,
     SigningKeys,
     StoredKey,
+    TenantStates,
     Tokens,
     UserDirectory,
 )
@@ -62,9 +65,15 @@ from pulse_core.records import (
     Verdict,
 )
 from pulse_core.secrets import SecretBox
+from pulse_core.signed_tokens import KnownTokens, SignedToken, taken_apart
+from pulse_core.strict_json import json_object
 from pulse_core.telemetry_store import ReadingKey, StoredReading, TelemetryStore
-from pulse_core.trust import check_tls_trust
+from pulse_core.trust import check_tls_trust, client_to
 from pulse_core.urls import SecretUrl, WebUrl, origin
+
+if TYPE_CHECKING:  # for annotations: who needs no HTTP need not wait for its import
+    from pulse_core.outbound import HttpAnswer as HttpAnswer  # noqa: PLC0414 - that is how it is given on
+    from pulse_core.outbound import HttpClient as HttpClient  # noqa: PLC0414
 
 __all__ = [
     "AUDIENCE",
@@ -92,6 +101,7 @@ __all__ = [
     "Intake",
     "IntegrationConfig",
     "Judgement",
+    "KnownTokens",
     "Listening",
     "Login",
     "MsgType",
@@ -117,22 +127,27 @@ __all__ = [
     "Session",
     "Sessions",
     "Severity",
+    "SignedToken",
     "SigningKeys",
     "StoreUnavailable",
     "StoredKey",
     "StoredReading",
     "TelemetryStore",
     "TemporaryFailure",
+    "TenantStates",
     "Tokens",
     "TooMany",
     "UserDirectory",
     "Verdict",
     "WebUrl",
     "check_tls_trust",
+    "client_to",
     "field_validator",
     "hookimpl",
+    "json_object",
     "model_validator",
     "origin",
+    "taken_apart",
 ]
 
 hookimpl = pluggy.HookimplMarker("pulse")

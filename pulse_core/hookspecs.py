@@ -74,7 +74,7 @@ def pulse_register_auth_providers() -> Iterable[type[AuthProvider]]:
 
     Called once in every process; the web process builds one object of each class. A request's bearer token goes to
     the one provider whose ``issuer`` it names; whatever that refuses is answered like every other bad token. A name
-    and password are shown to the providers in the order of ``plugins.enabled``, until one knows them. Bundled example:
-    ``pulse_accounts``, users in our own database.
+    and password are shown to the providers in the order of ``plugins.enabled``, until one knows them. Bundled examples:
+    ``pulse_accounts``, users in our own database, and ``pulse_oidc``, users of an OpenID provider.
     """
     return ()

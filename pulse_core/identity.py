@@ -14,6 +14,7 @@ from pulse_core.principal import Principal, Role
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pulse_core.outbound import HttpClient
     from pulse_core.plugin_base import PluginConfig
     from pulse_core.secrets import SecretBox
 
@@ -216,6 +217,13 @@ class SigningKeys(Protocol):
         """Store a key, unless the newest is another than ``replacing`` (None: there is none)."""
 
 
+class TenantStates(Protocol):
+    """The tenants in our database, for providers whose users are elsewhere."""
+
+    async def is_active(self, tenant_id: str) -> bool:
+        """Whether there is such a tenant and it is not suspended, as of 2 s ago at most. Costs microseconds."""
+
+
 class AuthServices(Protocol):
     """What the platform lends to an auth provider."""
 
@@ -242,6 +250,17 @@ class AuthServices(Protocol):
     @property
     def signing_keys(self) -> SigningKeys:
         """The keys that sign their tokens."""
+
+    @property
+    def tenants(self) -> TenantStates:
+        """Which tenants may log in."""
+
+    def http(self, *origins: str) -> HttpClient:
+        """An HTTP client behind the outbound guard, yours to close.
+
+        :param origins: what the operator wrote into your configuration, as ``https://login.example.internal:8443``:
+            these may be called although they are not at a public address. Never what came from elsewhere.
+        """
 
     @property
     def log(self) -> Any:

@@ -23,6 +23,12 @@ def origin(url: str) -> str:
     return f"{parsed.scheme}://{parsed.host_subcomponent}:{parsed.port}"
 
 
+def place(url: str) -> tuple[str, int]:
+    """Host and port of an http or https URL, in one notation: lower case, no brackets, no dot at the end."""
+    parsed = URL(url)
+    return (parsed.raw_host or "").rstrip(".").lower(), parsed.port or 0
+
+
 def web_url(url: str) -> str:
     """Check an http or https URL. Raises ValueError whose text never holds the URL, for it may be secret."""
     if not url.isprintable() or any(character in url for character in ' \\"<>^`{|}'):

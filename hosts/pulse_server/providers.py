@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pulse_core.errors import ConfigError, PulseError
+from pulse_core.outbound import HttpClient, Outbound
+from pulse_postgres.active_tenants import ActiveTenants
 from pulse_postgres.signing_keys import PostgresSigningKeys
 from pulse_postgres.user_sessions import PostgresSessions, PostgresUsers
 
@@ -41,7 +43,14 @@ class ProviderServices:
     users: PostgresUsers
     sessions: PostgresSessions
     signing_keys: PostgresSigningKeys
+    tenants: ActiveTenants
+    outbound_allow: tuple[str, ...]
+    allow_plain_http: bool
     log: Any
+
+    def http(self, *origins: str) -> HttpClient:
+        """A client that may call these places, and what everybody may call."""
+        return HttpClient(Outbound(self.outbound_allow, named=origins), allow_plain_http=self.allow_plain_http)
 
 
 def lent(plugin: str, config: Config, box: SecretBox, pool: asyncpg.Pool[Any]) -> ProviderServices:
@@ -53,6 +62,9 @@ def lent(plugin: str, config: Config, box: SecretBox, pool: asyncpg.Pool[Any]) -
         users=PostgresUsers(pool),
         sessions=PostgresSessions(pool),
         signing_keys=PostgresSigningKeys(pool),
+        tenants=ActiveTenants(pool),
+        outbound_allow=config.outbound.allow,
+        allow_plain_http=config.allows_plain_http,
         log=structlog.get_logger(f"plugin.{plugin}").bind(plugin=plugin),
     )
 

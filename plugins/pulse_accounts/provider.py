@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from pulse_accounts import jwts
 from pulse_accounts.development import demand_closed
+from pulse_accounts.jwts import HOLDS_S, Known
 from pulse_accounts.keys import KeyRing
-from pulse_accounts.known import HOLDS_S, Known, KnownTokens
 from pulse_accounts.passwords import LONGEST_BYTES, Passwords
-from pulse_core.api import AuthProvider, Login, PulseError, Tokens
+from pulse_core.api import AuthProvider, KnownTokens, Login, PulseError, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -36,7 +36,7 @@ class AccountsProvider(AuthProvider):
         super().__init__(config, services)
         self.keys = KeyRing(services)
         self.passwords = Passwords()
-        self._known = KnownTokens()
+        self._known: KnownTokens[Known] = KnownTokens()
         self._notes: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:

@@ -3,6 +3,8 @@
 A name is resolved once, every address it has must be permitted, and the connection goes to one of those very
 addresses: there is no second look-up that could answer differently (DNS rebinding). TLS checks the original
 name.
+
+A place that the operator named himself, host and port, may be anywhere; nothing else at its address is meant by that.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pulse_core.addresses import Address, is_permitted, literal, parse_networks,
 from pulse_core.errors import NameUnresolved, OutboundRefused, TemporaryFailure
 from pulse_core.outbound.contact import note, note_address
 from pulse_core.outbound.names import LookUp, Resolver
+from pulse_core.urls import place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +32,8 @@ class Outbound:
     """Guarded name resolution and connections.
 
     :param allow: networks that may be called although they are not public, as ``10.1.0.0/16``.
+    :param named: places that may be called wherever they are, as ``https://login.example.internal:8443``: host and
+        port count.
     :param tls: what TLS connections trust; the system's authorities if None.
     :param look_up: replaces the system's name resolution (for tests).
     """
@@ -37,39 +42,50 @@ class Outbound:
         self,
         allow: Sequence[str] = (),
         *,
+        named: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         look_up: LookUp | None = None,
     ) -> None:
         self._allow = parse_networks(allow)
+        self._named = frozenset(place(url) for url in named)
+        self._vouched: dict[tuple[str, int], frozenset[str]] = {}
         self._look_up: LookUp = look_up or Resolver().look_up
         self.tls = tls or ssl.create_default_context()
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """Look a host up, once, and return its addresses, all of them permitted, the preferred one first.
 
-        :raises OutboundRefused: if any address is not public (and not allowed), or ``host`` is no proper
-        host.
+        :raises OutboundRefused: if any address is not public (and not allowed, and ``host`` and ``port`` not named),
+        or ``host`` is no proper host.
         :raises NameUnresolved: if there is no answer.
         """
         host = ascii_host(host)
         written = literal(host)
         if written is not None:
-            self.check(written, host)
+            self.check(written, host, port)
             return [str(written)]
         found = await self._look_up(host, port)
         if not found:
             raise NameUnresolved(f"{shown(host)} has no address")
         for text in found:
-            self.check(_parse(text, host), host)
+            self.check(_parse(text, host), host, port)
+        if (where := _place(host, port)) in self._named:
+            self._vouched[where] = frozenset(str(_parse(text, host)) for text in found)
         return list(dict.fromkeys(found))
 
-    def check(self, address: Address, host: str) -> None:
-        """Raise OutboundRefused unless ``address`` may be connected to.
+    def check(self, address: Address, host: str, port: int) -> None:
+        """Raise OutboundRefused unless ``address`` may be connected to, for ``host`` and ``port``.
 
         The message names the host as written, never what an internal name resolved to.
         """
-        if not is_permitted(address, self._allow):
+        if not is_permitted(address, self._allow) and _place(host, port) not in self._named:
             raise OutboundRefused(f"{shown(host)} is not, or not only, at a public address")
+
+    def check_socket(self, address: Address, port: int) -> None:
+        """As :meth:`check`, where it is not known any more for which host :meth:`resolve` gave the address."""
+        vouched = any(at == port and str(address) in found for (_, at), found in self._vouched.items())
+        if not vouched:
+            self.check(address, str(address), port)
 
     async def open_socket(self, host: str, port: int, *, timeout_s: float = 10.0) -> socket.socket:
         """Return a connected, non-blocking TCP socket, for client libraries that take one.
@@ -169,6 +185,11 @@ def reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no connection in time"
     return os.strerror(error.errno).lower() if error.errno else "the connection broke off"
+
+
+def _place(host: str, port: int) -> tuple[str, int]:
+    """In the notation of :func:`pulse_core.urls.place`."""
+    return host.strip("[]").rstrip(".").lower(), port
 
 
 def _parse(text: str, host: str) -> Address:

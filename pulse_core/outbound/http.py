@@ -133,7 +133,7 @@ class HttpClient:
             raise PermanentFailure("the URL may hold no user name or password: use a header")
         written = literal(target.raw_host)
         if written is not None:
-            self._outbound.check(written, target.raw_host)
+            self._outbound.check(written, target.raw_host, target.port)
         return target
 
     def _opened(self) -> aiohttp.ClientSession:
@@ -162,7 +162,7 @@ class HttpClient:
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         """Check the address once more where the socket is made: nothing can go round this."""
         family, kind, protocol, _, sockaddr = address
-        self._outbound.check(ip_address(sockaddr[0]), str(sockaddr[0]))
+        self._outbound.check_socket(ip_address(sockaddr[0]), sockaddr[1])
         note_address(sockaddr)
         return socket.socket(family, kind, protocol)
 

@@ -11,10 +11,11 @@ from support.faults import Bench
 from support.faults import bench as a_bench
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from support.database import Database
+    from support.keycloak import Keycloak
 
 OTHERS = ("aiohttp.access", "aiohttp.server", "mail.log")
 """Logs of those who receive: they live in this process, but are not the product."""
@@ -33,3 +34,12 @@ async def bench(
     logged = "".join(capsys.readouterr()) + "\n".join(each.getMessage() for each in records if each.name not in OTHERS)
     assert not made.betrayed(written), "the ledger tells a secret"
     assert not made.betrayed(logged), "a log tells a secret"
+
+
+@pytest.fixture(scope="session")
+def keycloak() -> Iterator[Keycloak]:
+    """A real one, started at first use; it takes its time."""
+    from support.keycloak import keycloak
+
+    with keycloak() as running:
+        yield running

@@ -51,11 +51,13 @@ class Product:
         extra_path: Path | None = None,
         config: str = "",
         secret_key: str | None = SECRET_KEY,
+        web_port: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
-        self.mqtt_port, self.http_port, self.web_port, self._metrics_port = free_ports(4)
+        self.mqtt_port, self.http_port, free_port, self._metrics_port = free_ports(4)
+        self.web_port = web_port or free_port
         self._config = folder / "pulse.toml"
         self._config.write_text(self._toml(mqtt_plugin, more_plugins, config, secret_key))
         tomllib.loads(self._config.read_text())
