@@ -162,7 +162,11 @@ class BrowserSessions:
             stored = await self._good(id_hash)
             if stored is None:
                 return None
-            principal = await self._principal(stored)
+            try:
+                principal = await self._principal(stored)
+            except SecretUnreadable as error:  # a process with another key may well read it
+                log.warning("session.unreadable", session=str(stored.session_id), reason=str(error))
+                return None
             if principal is not None:
                 if not stored.vouched:
                     await self._store.vouch(id_hash, stored.tokens, principal)
@@ -200,10 +204,9 @@ class BrowserSessions:
         provider = self._providers.named(stored.provider)
         if provider is None:
             return None
+        tokens = unsealed(stored.tokens, self._box)
         try:
-            found = await ask(provider, provider.holder(unsealed(stored.tokens, self._box)))
-        except SecretUnreadable:
-            return None
+            found = await ask(provider, provider.holder(tokens))
         except (StoreUnavailable, Faulty):
             raise
         except TemporaryFailure as error:

@@ -71,13 +71,8 @@ class Renewals:
         if claimed is None or provider is None:
             return
         try:
-            before = unsealed(claimed.tokens, self._box)
-        except SecretUnreadable:
-            await self._store.end(id_hash, having=claimed.tokens)
-            return
-        try:
-            following = await ask(provider, provider.renew(before))
-        except TemporaryFailure:
+            following = await ask(provider, provider.renew(unsealed(claimed.tokens, self._box)))
+        except (TemporaryFailure, SecretUnreadable):
             await self._store.not_renewed(id_hash, _AGAIN_IN_S)
             raise
         if following is None:
