@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from quart import Blueprint, Response, current_app, request
+from quart import Blueprint, Response, current_app, g, request
 
 from pulse_core.errors import TooMany
-from pulse_server.inputs import LoginBody, RefreshBody
+from pulse_server.inputs import LoginBody, PasswordBody, RefreshBody
 from pulse_server.throttle import Throttle
 from pulse_server.web.bodies import Problem, body_as
+from pulse_server.web.described import described
 from pulse_server.web.principal import authenticate
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
@@ -89,6 +90,23 @@ async def status() -> Response:
     return reply(
         {"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id, "email": caller.email or None}
     )
+
+
+@blueprint.post("/api/auth/password")
+@described(body=PasswordBody, status=204)
+async def password() -> Response:
+    """Give oneself another password; every other session of one's own ends within 5 s. 403 for API tokens."""
+    caller = await authenticate()
+    wanted = await body_as(PasswordBody)
+    if caller.by_token:
+        raise Problem(403, "an API token has no password")
+    _tries().charge_address()
+    _tries().charge_name(caller.subject.removeprefix("user:"))
+    current, new = wanted.current.get_secret_value(), wanted.new.get_secret_value()
+    if not await services().providers.change_password(g.bearer, current, new):
+        wrong = [{"field": "current", "message": "this is not your password"}]
+        raise Problem(422, "some fields are wrong", errors=wrong)
+    return Response(status=204)
 
 
 @blueprint.get("/.well-known/jwks.json")

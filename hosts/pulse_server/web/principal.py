@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from quart import g, request
 
 from pulse_postgres.token_check import looks_like_token
+from pulse_server.scopes import opens
 from pulse_server.web.bodies import Problem
 from pulse_server.web.services import services
 
@@ -23,10 +24,12 @@ async def authenticate() -> Principal:
     """
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     found = None
+    g.bearer = ""
     if scheme.lower() == "bearer":
         token = credentials.strip()
         checker = services().tokens if looks_like_token(token) else services().providers
         found = await checker.principal(token)
+        g.bearer = token
     if found is None:
         wanted = {"WWW-Authenticate": 'Bearer realm="pulse"'}
         raise Problem(401, "this needs a valid token: Authorization: Bearer …", headers=wanted)
@@ -41,6 +44,8 @@ async def demand_role(roles: Collection[Role]) -> Principal:
     found = g.get("principal") or await authenticate()
     if found.role not in roles:
         raise Problem(403, f"this needs the role {' or '.join(roles)}; this token has {found.role}")
+    if not opens(found.scopes, request.url_rule.rule if request.url_rule else ""):
+        raise Problem(403, f"this token opens only {', '.join(sorted(found.scopes or ()))}")
     g.principal = found
     return cast("Principal", found)
 

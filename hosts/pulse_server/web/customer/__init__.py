@@ -7,6 +7,7 @@ from quart import Blueprint, request
 from pulse_core.principal import Role
 from pulse_server.web.customer import (
     alerts,
+    api_tokens,
     audit_log,
     channels,
     dashboard,
@@ -16,6 +17,7 @@ from pulse_server.web.customer import (
     replays,
     routes,
     trials,
+    users,
 )
 from pulse_server.web.principal import demand_role
 
@@ -31,5 +33,7 @@ async def demand_customer() -> None:
     await demand_role(readers if request.method in _READING else [Role.CUSTOMER_ADMIN])
 
 
-for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):
+_PARTS = (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays)
+
+for part in (*_PARTS, users, api_tokens):
     blueprint.register_blueprint(part.blueprint)
