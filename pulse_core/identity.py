@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
+from pulse_core.errors import PermanentFailure
 from pulse_core.plugin_base import Contribution
 from pulse_core.principal import Principal, Role
 
@@ -106,6 +107,13 @@ class AuthProvider(Contribution):
         """Trade a refresh token for a new pair, once: shown again, it ends its session."""
         return None
 
+    async def change_password(self, token: str, current: str, new: str) -> bool:  # noqa: ARG002
+        """Give whoever holds ``token`` another password, and end their other sessions. False: ``current`` is not it.
+
+        Raise PermanentFailure when ``new`` is not good enough, or passwords are not given here.
+        """
+        raise PermanentFailure("passwords are not given here: where you log in, they are")
+
     async def log_out(self, refresh_token: str) -> None:  # noqa: ARG002
         """End the session of a refresh token; one that is unknown changes nothing."""
         return
@@ -165,6 +173,9 @@ class UserDirectory(Protocol):
 
     async def rehash(self, account: Account, password_hash: str) -> None:
         """Replace the hash of the same password, unless the password was changed meanwhile."""
+
+    async def set_password(self, account: Account, password_hash: str, *, keeping: uuid.UUID) -> bool:
+        """Give a user another password, unless it was changed meanwhile; of their sessions, only ``keeping`` stays."""
 
 
 class Session(Struct, frozen=True):

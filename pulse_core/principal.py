@@ -21,14 +21,25 @@ class Role(StrEnum):
         return self in {Role.CUSTOMER_VIEWER, Role.CUSTOMER_ADMIN}
 
 
+OF_PROGRAMS = "token:"
+"""With this begins the subject of whoever shows an API token."""
+
+
 class Principal(Struct, frozen=True):
     """Somebody who proved who they are.
 
     ``subject`` names them in the audit log (``token:nightly report``, ``user:customer1``). ``tenant_id`` is None for
-    operators; ``email`` is empty for API tokens.
+    operators; ``email`` is empty for API tokens. ``scopes`` narrow an API token to areas; None: it opens all that its
+    role does.
     """
 
     subject: str
     role: Role
     tenant_id: str | None = None
     email: str = ""
+    scopes: frozenset[str] | None = None
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it was an API token that proved it: a program, not somebody with a password."""
+        return self.subject.startswith(OF_PROGRAMS)

@@ -240,12 +240,17 @@ class AlertEvent(StrEnum):
 
 
 class AlertChange(Struct, frozen=True, gc=False):
-    """One step in an alert's life, to be committed with what it causes."""
+    """One step in an alert's life, to be committed with what it causes.
+
+    ``actor`` is who took it, empty for the platform itself; ``note`` what they said.
+    """
 
     device: DeviceKey
     event: AlertEvent
     alert: OpenAlert
     at_us: int
+    actor: str = ""
+    note: str = ""
 
 
 class Route(Struct, frozen=True):

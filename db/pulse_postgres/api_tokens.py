@@ -17,21 +17,22 @@ from pulse_postgres.token_check import PREFIX
 from pulse_postgres.tokens import hash_token, new_token
 
 if TYPE_CHECKING:
-    import asyncpg
+    from collections.abc import Collection
 
     from pulse_core.principal import Role
     from pulse_postgres.connections import Connections
 
-_SHOWN = "tenant_id, token_id, name, role, created_at, created_by, expires_at, last_used_at, revoked_at"
+_SHOWN = "tenant_id, token_id, name, role, scopes, created_at, created_by, expires_at, last_used_at, revoked_at"
 
-_CREATE = """
-    INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at)
-    SELECT $1, $2, $3, $4, $5, now() + $6::interval
+_CREATE = f"""
+    INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at, scopes)
+    SELECT $1, $2, $3, $4, $5, now() + $6::interval, $7::text[]
     WHERE $1 = '' OR EXISTS (SELECT FROM tenants WHERE tenant_id = $1)
-    RETURNING token_id, expires_at
+    RETURNING {_SHOWN}
 """
 _REVOKE = """
-    UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now()) WHERE token_id = $1 RETURNING tenant_id, name
+    UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now())
+    WHERE token_id = $1 AND ($2::text IS NULL OR tenant_id = $2) RETURNING tenant_id, name
 """
 
 
@@ -49,42 +50,69 @@ TOKEN_ORDERS = Orders(
 
 
 class Minted(Struct, frozen=True):
-    """A new token, shown this once."""
+    """A new token, shown this once, and what may be shown of it ever after."""
 
-    token_id: uuid.UUID
     token: str
-    expires_at: datetime
+    shown: dict[str, Any]
+
+    @property
+    def token_id(self) -> uuid.UUID:
+        """Its id."""
+        found: uuid.UUID = self.shown["token_id"]
+        return found
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it is over."""
+        found: datetime = self.shown["expires_at"]
+        return found
 
 
 class ApiTokens:
-    """What administrators do with tokens. ``pool`` logs in as pulse_admin."""
+    """What administrators do with tokens.
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    ``pool`` logs in as pulse_admin, or is a customer's own :class:`~pulse_postgres.connections.TenantPool`.
+    """
+
+    def __init__(self, pool: Connections) -> None:
         self._pool = pool
 
-    async def create(self, name: str, role: Role, *, tenant_id: str | None, days: int, actor: str) -> Minted:
-        """Make a token for ``days``; ``tenant_id`` is None for operators. Raises NotFound: there is no such tenant."""
+    async def create(
+        self,
+        name: str,
+        role: Role,
+        *,
+        tenant_id: str | None,
+        days: int,
+        actor: str,
+        scopes: Collection[str] | None = None,
+    ) -> Minted:
+        """Make a token for ``days``; ``tenant_id`` is None for operators. Raises NotFound: there is no such tenant.
+
+        :param scopes: the areas that it opens; None: all that its role does.
+        """
+        areas = None if scopes is None else sorted(set(scopes))
         token = PREFIX + new_token()
         owner = tenant_id or ""
         async with acting(self._pool) as connection:
             row = await connection.fetchrow(
-                _CREATE, owner, name, str(role), hash_token(token), actor, timedelta(days=days)
+                _CREATE, owner, name, str(role), hash_token(token), actor, timedelta(days=days), areas
             )
             if row is None:
                 raise NotFound(f"there is no tenant {owner!r}")
             resource = f"{owner}/{row['token_id']}"
-            details = {"name": name, "role": str(role), "days": days}
+            details = {"name": name, "role": str(role), "days": days, "scopes": areas}
             await audit(connection, actor, "token.create", tenant_id=owner, resource=resource, details=details)
-        return Minted(row["token_id"], token, row["expires_at"])
+        return Minted(token, dict(row))
 
     async def page(self, **asked: Any) -> Page:
         """Tokens, without what they are; see :func:`token_page`."""
         return await token_page(self._pool, **asked)
 
-    async def revoke(self, token_id: uuid.UUID, *, actor: str) -> str:
-        """End a token for good; return its name. Again changes nothing. Raises NotFound."""
+    async def revoke(self, token_id: uuid.UUID, *, actor: str, tenant_id: str | None = None) -> str:
+        """End a token (of that tenant) for good; return its name. Again changes nothing. Raises NotFound."""
         async with acting(self._pool) as connection:
-            row = await connection.fetchrow(_REVOKE, token_id)
+            row = await connection.fetchrow(_REVOKE, token_id, tenant_id)
             if row is None:
                 raise NotFound("there is no such token")
             resource = f"{row['tenant_id']}/{token_id}"

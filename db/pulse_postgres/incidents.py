@@ -48,7 +48,7 @@ ALERT_ORDERS = Orders(
 )
 
 _CHANGES = """
-    SELECT event, changed_at, decisions FROM alert_changes WHERE tenant_id = $1 AND alert_id = $2
+    SELECT event, changed_at, decisions, actor, note FROM alert_changes WHERE tenant_id = $1 AND alert_id = $2
     ORDER BY changed_at, event DESC
 """
 

@@ -29,20 +29,22 @@ _STATES = f"""
     FROM device_state {_MINE}
 """
 
-_ALERT_NAMES = "SELECT DISTINCT tenant_id, device_id FROM alerts WHERE status <> 'CLOSED'"
+# What somebody closed by hand, and what still holds, is remembered as if it were open: it must not open anew.
+_REMEMBERED = "(status <> 'CLOSED' OR held)"
+_ALERT_NAMES = f"SELECT DISTINCT tenant_id, device_id FROM alerts WHERE {_REMEMBERED}"
 ALERT = f"""
     tenant_id, device_id, alert_id, alert_type, fingerprint, severity, confidence, summary, site_id,
     {us("opened_at")}, details
 """
 """Of ``alerts``, in the order in which :func:`open_alert` reads them."""
-_ALERTS = f"SELECT {ALERT} FROM alerts {_MINE} WHERE status <> 'CLOSED'"
+_ALERTS = f"SELECT {ALERT} FROM alerts {_MINE} WHERE {_REMEMBERED}"
 
 _STATUSES = {str(status): status for status in DeviceStatus}
 _SEVERITIES = {int(severity): severity for severity in Severity}
 
 
 async def load_states(connection: Connection, partitions: frozenset[int]) -> list[DeviceState]:
-    """Every device state in ``partitions``, with the device's alerts that are not closed, by fingerprint."""
+    """Every device state in ``partitions``, with the device's alerts that are not over, by fingerprint."""
     with _collecting_later():
         return await _load(connection, partitions)
 

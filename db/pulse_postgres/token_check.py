@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from pulse_core.principal import Principal, Role
+from pulse_core.principal import OF_PROGRAMS, Principal, Role
 from pulse_postgres.acting import asking
 from pulse_postgres.tokens import hash_token
 
@@ -26,7 +26,8 @@ _LOOKS_LIKE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _REMEMBERED = 20_000
 
 _FIND = """
-    SELECT a.tenant_id, a.token_id, a.name, a.role, extract(epoch FROM a.expires_at - now())::float8 AS left_s,
+    SELECT a.tenant_id, a.token_id, a.name, a.role, a.scopes,
+           extract(epoch FROM a.expires_at - now())::float8 AS left_s,
            a.last_used_at IS NULL OR a.last_used_at < now() - interval '1 minute' AS note
     FROM api_tokens a LEFT JOIN tenants t ON t.tenant_id = a.tenant_id
     WHERE a.token_hash = $1 AND a.revoked_at IS NULL AND a.expires_at > now()
@@ -80,7 +81,8 @@ class TokenCheck:
                 return None
             if row["note"]:
                 await self._pool.execute(_USED, row["tenant_id"], row["token_id"])
-        found = Principal(f"token:{row['name']}", Role(row["role"]), row["tenant_id"] or None)
+        scopes = None if row["scopes"] is None else frozenset(row["scopes"])
+        found = Principal(f"{OF_PROGRAMS}{row['name']}", Role(row["role"]), row["tenant_id"] or None, scopes=scopes)
         self._known[hashed] = _Known(found, looked_at + min(HOLDS_S, row["left_s"]))
         self._known.move_to_end(hashed)
         if len(self._known) > _REMEMBERED:

@@ -26,6 +26,14 @@ _FIND = f"SELECT {_ACCOUNT} FROM {_USERS} WHERE u.username = $1"
 _BY_ID = f"SELECT {_ACCOUNT} FROM {_USERS} WHERE u.user_id = $1"
 _FAILED = "UPDATE users SET failed_logins = failed_logins + 1, last_failed_at = now() WHERE username = $1"
 _REHASH = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"
+_REPLACE = """
+    UPDATE users SET password_hash = $4, failed_logins = 0, updated_at = now()
+    WHERE tenant_id = $1 AND user_id = $2 AND password_hash = $3 AND disabled_at IS NULL RETURNING true
+"""
+_END_OTHERS = """
+    UPDATE sessions SET ended_at = now()
+    WHERE tenant_id = $1 AND user_id = $2 AND session_id <> $3 AND ended_at IS NULL
+"""
 _LOGGED_IN = "UPDATE users SET failed_logins = 0, last_login_at = now() WHERE tenant_id = $1 AND user_id = $2"
 _FORGET_OLD = f"DELETE FROM sessions s WHERE tenant_id = $1 AND user_id = $2 AND NOT ({_HOLDS})"
 # Whoever changes the password meanwhile waits, and then finds this session to end; or was first, and we see it.
@@ -80,6 +88,17 @@ class PostgresUsers:
         """Replace the hash of the same password."""
         with asking():
             await self._pool.execute(_REHASH, account.user_id, account.password_hash, password_hash)
+
+    async def set_password(self, account: Account, password_hash: str, *, keeping: uuid.UUID) -> bool:
+        """Replace the password; of the sessions, only ``keeping`` stays."""
+        owner, user_id = account.tenant_id or "", account.user_id
+        async with acting(self._pool) as connection:
+            if not await connection.fetchval(_REPLACE, owner, user_id, account.password_hash, password_hash):
+                return False
+            await connection.execute(_END_OTHERS, owner, user_id, keeping)
+            subject = account.principal.subject
+            await audit(connection, subject, "user.password", tenant_id=owner, resource=account.username)
+        return True
 
 
 class PostgresSessions:

@@ -49,6 +49,12 @@ _ACKNOWLEDGE_ALERTS = f"""
     RETURNING tenant_id, alert_id
 """
 
+# What somebody closed by hand has ended: the next time it may open an alert again.
+_RELEASE_ALERTS = """
+    UPDATE alerts SET held = false FROM unnest($1::text[], $2::uuid[]) AS x (t, id)
+    WHERE tenant_id = x.t AND alert_id = x.id AND held
+"""
+
 _OPEN_ALERTS = f"""
     INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
                         summary, details, opened_at, closed_at)
@@ -61,9 +67,10 @@ _OPEN_ALERTS = f"""
 """
 
 _STEPS = f"""
-    INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at, decisions)
-    SELECT t, id, e, {at("ts")}, j::jsonb
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::text[]) AS x (t, id, e, ts, j)
+    INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at, decisions, actor, note)
+    SELECT t, id, e, {at("ts")}, j::jsonb, a, n
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
+        AS x (t, id, e, ts, j, a, n)
     ON CONFLICT DO NOTHING
 """
 
@@ -125,6 +132,8 @@ async def write_changes(connection: Session, changes: Sequence[tuple[AlertChange
     happened = await _move(connection, _ACKNOWLEDGE_ALERTS, acknowledged)
     happened |= await _move(connection, _CLOSE_ALERTS, list(closed.values()))
     happened |= await _open(connection, opened, closed)
+    if over := [name for name in closed if (*name, AlertEvent.CLOSED) not in happened]:
+        await connection.execute(_RELEASE_ALERTS, *map(list, zip(*over, strict=True)))
     steps = [
         (change, decisions)
         for change, decisions in changes
@@ -187,6 +196,8 @@ async def _write_steps(connection: Session, steps: Sequence[tuple[AlertChange, t
         [change.event for change, _ in steps],
         [change.at_us for change, _ in steps],
         [_json(decisions) for _, decisions in steps],
+        [change.actor for change, _ in steps],
+        [change.note for change, _ in steps],
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pulse_core.errors import ConfigError, PulseError
+from pulse_core.errors import ConfigError, PermanentFailure, PulseError
 from pulse_core.outbound import HttpClient, Outbound
 from pulse_postgres.active_tenants import ActiveTenants
 from pulse_postgres.signing_keys import PostgresSigningKeys
@@ -138,6 +138,16 @@ class Providers:
     def named(self, name: str) -> AuthProvider | None:
         """The provider of that name."""
         return next((provider for provider in self.all if provider.name == name), None)
+
+    async def change_password(self, token: str, current: str, new: str) -> bool:
+        """Another password for whoever holds the token, given by the provider that issued it.
+
+        :raises PermanentFailure: the new one is not good enough, or that provider gives none.
+        """
+        provider = self._by_issuer.get(claimed_issuer(token) or "")
+        if provider is None:
+            raise PermanentFailure("this token has no password")
+        return await provider.change_password(token, current, new)
 
     async def refresh(self, refresh_token: str) -> Tokens | None:
         """The next pair for a refresh token."""

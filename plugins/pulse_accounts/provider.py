@@ -14,7 +14,7 @@ from pulse_accounts import jwts
 from pulse_accounts.development import demand_closed
 from pulse_accounts.jwts import HOLDS_S, Known
 from pulse_accounts.keys import KeyRing
-from pulse_accounts.passwords import LONGEST_BYTES, Passwords
+from pulse_accounts.passwords import LONGEST_BYTES, Passwords, WeakPassword, demand_good
 from pulse_core.api import AuthProvider, KnownTokens, Login, PulseError, Tokens
 
 if TYPE_CHECKING:
@@ -100,6 +100,18 @@ class AccountsProvider(AuthProvider):
         session = await self.services.sessions.renew(_hash(refresh_token), _hash(following))
         return await self._tokens(session, following)
 
+    async def change_password(self, token: str, current: str, new: str) -> bool:
+        """Change the password of the user whose session the token is of; only that session stays."""
+        claims = await jwts.verified(token, self.issuer, self.keys)
+        account = await self.services.sessions.holding(claims.sid) if claims is not None else None
+        if claims is None or account is None or not await self._matches(account, current):
+            return False
+        demand_good(new, account.username)
+        if new == current:
+            raise WeakPassword("this is the password that you have")
+        hashed = await asyncio.to_thread(self.passwords.hash, new)
+        return await self.services.users.set_password(account, hashed, keeping=claims.sid)
+
     async def log_out(self, refresh_token: str) -> None:
         """End a session."""
         if refresh_token.startswith(_REFRESH_PREFIX):
@@ -108,6 +120,14 @@ class AccountsProvider(AuthProvider):
     async def published_keys(self) -> Sequence[Mapping[str, Any]]:
         """The keys that sign, signed, or will sign."""
         return await self.keys.published()
+
+    async def _matches(self, account: Account, password: str) -> bool:
+        """Whether it is the user's password; a wrong one is counted."""
+        short = len(password.encode(errors="replace")) <= LONGEST_BYTES
+        if await self.passwords.matches(password, account.password_hash if short else None):
+            return True
+        self._note(self.services.users.note_failure(account.username))
+        return False
 
     async def _tokens(self, session: Session | None, refresh_token: str) -> Tokens | None:
         if session is None:

@@ -11,6 +11,7 @@ from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
 from support.rights import NOBODY, OURS, THEIRS, Route, ask, routes, snapshot
+from support.tables import tenant_tables
 from support.two_tenants import an_id
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def test_another_tenants_id_is_an_id_that_does_not_exist(admin: Admin, dat
     customer = await admin.customer()
     register_device = "INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%s, 'theirs', 's') RETURNING true"
     judged(database, register_device, THEIRS)
-    tables = ("integrations", "integration_routes", "deliveries", "alerts", "devices", "audit_log")
+    tables = tenant_tables(database)
     before = snapshot(database, tables, f"tenant_id = '{THEIRS}'")
     for route in (each for each in of_customers(admin) if each.of_one):
         answers = []
@@ -68,7 +69,7 @@ async def test_bad_bodies_are_the_callers_fault(admin: Admin, raw: bytes) -> Non
     customer = await admin.customer()
     for route in of_customers(admin):
         if route.method in {"POST", "PATCH"} and not route.rule.endswith(
-            (">/replay", "/cancel", "/test", "/acknowledge")
+            (">/replay", "/cancel", "/test", "/acknowledge", "/close")
         ):
             status, body, headers = await customer.call(
                 route.method,

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 OURS, THEIRS = TENANTS
 NOBODY = uuid.UUID("00000000-0000-4000-8000-000000000000")
 BODIES: dict[str, Any] = {"POST": {}, "PATCH": {"name": "changed"}}
+BODIES_OF: dict[str, Any] = {
+    "PATCH /customer/users/<uuid:user_id>": {"email": "a@example.com"},
+    "PATCH /operator/users/<uuid:user_id>": {"email": "a@example.com"},
+}
+"""Where the method's does not fit."""
 
 READERS = frozenset({"customer_viewer", "customer_admin"})
 WRITERS = frozenset({"customer_admin"})
@@ -65,10 +70,15 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "POST /api/auth/refresh": EVERYBODY,
     "POST /api/auth/logout": EVERYBODY,
     "GET /api/auth/status": READERS | OPERATORS,
+    "POST /api/auth/password": READERS | OPERATORS,
     "GET /customer/alerts": READERS,
     "GET /customer/alerts/<uuid:alert_id>": READERS,
     "GET /customer/alerts/<uuid:alert_id>/trace": READERS,
     "POST /customer/alerts/<uuid:alert_id>/acknowledge": WRITERS,
+    "POST /customer/alerts/<uuid:alert_id>/close": WRITERS,
+    "GET /customer/api-tokens": WRITERS,
+    "POST /customer/api-tokens": WRITERS,
+    "DELETE /customer/api-tokens/<uuid:token_id>": WRITERS,
     "GET /customer/audit-log": WRITERS,
     "GET /customer/channel-types": READERS,
     "GET /customer/commands": READERS,
@@ -84,6 +94,7 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /customer/devices/<device_id>": READERS,
     "GET /customer/devices/<device_id>/commands": READERS,
     "POST /customer/devices/<device_id>/commands": WRITERS,
+    "PATCH /customer/devices/<device_id>": WRITERS,
     "GET /customer/devices/<device_id>/telemetry": READERS,
     "GET /customer/integration-routes": READERS,
     "POST /customer/integration-routes": WRITERS,
@@ -102,7 +113,15 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "PATCH /customer/integrations/<channel:type_>/<uuid:integration_id>": WRITERS,
     "DELETE /customer/integrations/<channel:type_>/<uuid:integration_id>": WRITERS,
     "POST /customer/integrations/<channel:type_>/<uuid:integration_id>/test": WRITERS,
+    "GET /customer/users": WRITERS,
+    "POST /customer/users": WRITERS,
+    "GET /customer/users/<uuid:user_id>": WRITERS,
+    "PATCH /customer/users/<uuid:user_id>": WRITERS,
+    "DELETE /customer/users/<uuid:user_id>": WRITERS,
     "GET /operator/alerts": OPERATORS,
+    "GET /operator/api-tokens": OPERATOR_ADMINS,
+    "POST /operator/api-tokens": OPERATOR_ADMINS,
+    "DELETE /operator/api-tokens/<uuid:token_id>": OPERATOR_ADMINS,
     "GET /operator/audit-log": OPERATOR_ADMINS,
     "GET /operator/commands": OPERATORS,
     "GET /operator/dashboard": OPERATORS,
@@ -122,12 +141,18 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "DELETE /operator/tenants/<tenant_id>": OPERATOR_ADMINS,
     "GET /operator/tenants/<tenant_id>/devices": OPERATORS,
     "GET /operator/tenants/<tenant_id>/devices/<device_id>": OPERATORS,
+    "GET /operator/users": OPERATOR_ADMINS,
+    "POST /operator/users": OPERATOR_ADMINS,
+    "GET /operator/users/<uuid:user_id>": OPERATOR_ADMINS,
+    "PATCH /operator/users/<uuid:user_id>": OPERATOR_ADMINS,
+    "DELETE /operator/users/<uuid:user_id>": OPERATOR_ADMINS,
     "GET /api/admin/alerts": KEY_HOLDERS,
     "GET /api/admin/deliveries": KEY_HOLDERS,
     "GET /api/admin/devices": KEY_HOLDERS,
     "POST /api/admin/devices": KEY_HOLDERS,
     "POST /api/admin/devices/<device_id>/activate-code": KEY_HOLDERS,
     "GET /api/admin/devices/<tenant_id>/<device_id>": KEY_HOLDERS,
+    "PATCH /api/admin/devices/<tenant_id>/<device_id>": KEY_HOLDERS,
     "POST /api/admin/devices/<tenant_id>/<device_id>/activate-code": KEY_HOLDERS,
     "POST /api/admin/devices/<tenant_id>/<device_id>/revoke": KEY_HOLDERS,
     "POST /api/admin/devices/<tenant_id>/<device_id>/rotate-token": KEY_HOLDERS,
@@ -181,7 +206,7 @@ def routes(app: Quart, prefix: str = "") -> list[Route]:
 async def ask(caller: Caller, route: Route, path: str | None = None, **more: Any) -> tuple[int, Any, Any]:
     """Call a route with a body that is none of the caller's faults, as far as one can say that of all routes."""
     return await Caller(caller.client, "", caller.headers).call(
-        route.method, path or route.path(), BODIES.get(route.method), **more
+        route.method, path or route.path(), BODIES_OF.get(str(route), BODIES.get(route.method)), **more
     )
 
 

@@ -27,6 +27,9 @@ from pulse_server.inputs.fields import (
     Text,
 )
 
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f:]+$")]
+"""A label's name. Without colon, so that ``name:value`` can be taken apart."""
+
 
 class TenantBody(Body):
     """A new tenant."""
@@ -47,6 +50,23 @@ class DeviceBody(Body):
     labels: dict[Text, Text] = Field(default_factory=dict, max_length=32)
     stale_after_s: StaleAfter | None = None
     """Overrides the tenant's."""
+
+
+class DevicePatch(Body):
+    """What to change of a device."""
+
+    name: Text | None = None
+    labels: dict[Label, Text | None] | None = Field(None, max_length=64)
+    """Merged into those that are there; null removes one."""
+    stale_after_s: StaleAfter | None = None
+    """Overrides the tenant's; null: the tenant's. Holds from the device's next message on."""
+
+    @field_validator("name", "labels")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("leave it out, or give a value")
+        return value
 
 
 class RotateBody(Body):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, StringConstraints
 
 from pulse_core.records import Cause, Reason
 from pulse_postgres.audit_pages import AUDIT_ORDERS
@@ -41,6 +39,13 @@ class ReplayBody(Body):
     """Only count them."""
     count: int | None = Field(None, ge=0)
     """As many as a dry run counted: if it is another number by now, nothing is done."""
+
+
+class NoteBody(Body):
+    """What somebody who acknowledges or closes an alert wants to say."""
+
+    note: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """It stands with the change, and in the audit log."""
 
 
 class AlertPage(Page):

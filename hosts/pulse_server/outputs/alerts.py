@@ -53,6 +53,10 @@ class AlertChange(Answer):
     event: AlertEvent
     changed_at: Time
     decisions: list[RouteDecision]
+    actor: str
+    """Who did it, as ``user:ada``; empty: the platform."""
+    note: str
+    """What they said."""
 
 
 class AlertWithChanges(Alert):

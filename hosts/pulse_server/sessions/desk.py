@@ -107,6 +107,11 @@ class BrowserSessions:
         self._known.pop(id_hash, None)
         return await self.find(cookie_id)
 
+    async def access_token(self, held: Held) -> str | None:
+        """What its provider knows the session by; None when it is over."""
+        stored = await self._store.read(_hash(held.cookie_id))
+        return unsealed(stored.tokens, self._box).access_token if stored is not None else None
+
     async def end(self, held: Held, return_url: str) -> str | None:
         """End a session here and at its provider; return where the browser must go to log out there, too."""
         provider = self._providers.named(held.provider)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response, current_app, request
 
 from pulse_core.errors import TooMany
-from pulse_server.inputs import LoginBody, RefreshBody
+from pulse_server.inputs import LoginBody, PasswordBody, RefreshBody
 from pulse_server.outputs.identity import IssuerMetadata, KeySet, Refreshed, TokenPair, WhoAmI
 from pulse_server.throttle import Throttle
 from pulse_server.web import csrf, session
@@ -100,6 +100,26 @@ async def logout() -> Response:
 async def status() -> Response:
     """Who the caller is; and, for a session, what a page's script needs of it."""
     return reply(_said_of(await authenticate(), await session.current()))
+
+
+@blueprint.post("/api/auth/password")
+@described(body=PasswordBody, status=204, known=True, refuses=[403, 429])
+async def password() -> Response:
+    """Give oneself another password; every other session of one's own ends within 5 s. 403 for API tokens."""
+    caller = await authenticate()
+    wanted = await body_as(PasswordBody)
+    if caller.by_token:
+        raise Problem(403, "an API token has no password")
+    tries().charge_address()
+    tries().charge_name(caller.subject.removeprefix("user:"))
+    current, new = wanted.current.get_secret_value(), wanted.new.get_secret_value()
+    token, held = session.bearer(), await session.current()
+    if held is not None:
+        token = await services().sessions.access_token(held)
+    if not await services().providers.change_password(token or "", current, new):
+        wrong = [{"field": "current", "message": "this is not your password"}]
+        raise Problem(422, "some fields are wrong", errors=wrong)
+    return Response(status=204)
 
 
 @blueprint.get("/.well-known/jwks.json")

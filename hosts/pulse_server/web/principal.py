@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from quart import g, request
 
 from pulse_postgres.token_check import looks_like_token
+from pulse_server.scopes import opens
 from pulse_server.web import session
 from pulse_server.web.bodies import LoginNeeded, Problem
 from pulse_server.web.limits import guesses
@@ -45,6 +46,8 @@ async def demand_role(roles: Collection[Role]) -> Principal:
     found = g.get("principal") or await authenticate()
     if found.role not in roles:
         raise Problem(403, f"this needs the role {' or '.join(roles)}; you have {found.role}")
+    if not opens(found.scopes, request.url_rule.rule if request.url_rule else ""):
+        raise Problem(403, f"this token opens only {', '.join(sorted(found.scopes or ()))}")
     g.principal = found
     return cast("Principal", found)
 

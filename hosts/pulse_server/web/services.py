@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
+from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.browser_sessions import PostgresBrowserSessions
 from pulse_postgres.connections import TenantPool
+from pulse_postgres.device_requests import DeviceRequests
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
@@ -20,6 +22,8 @@ from pulse_postgres.request_keys import RequestKeys
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
 from pulse_postgres.token_check import TokenCheck
+from pulse_postgres.user_requests import UserRequests
+from pulse_server.new_passwords import NewPasswords
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
 
@@ -60,6 +64,7 @@ class Services:
         self.config = config
         self.plugins = plugins
         self.box = box
+        self.new_passwords = NewPasswords(config)
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
@@ -129,6 +134,26 @@ class Services:
     def ledger(self) -> Ledger:
         """The books."""
         return Ledger(self._opened().pools.operator, readings_kept=self.plugins.telemetry_store.transactional)
+
+    @property
+    def devices(self) -> DeviceRequests:
+        """What is changed of devices."""
+        return DeviceRequests(self._opened().pools.admin)
+
+    @property
+    def users(self) -> UserRequests:
+        """Users of any tenant, and operators."""
+        return UserRequests(self._opened().pools.admin)
+
+    @property
+    def api_tokens(self) -> ApiTokens:
+        """Programs' tokens, to mint and to revoke."""
+        return ApiTokens(self._opened().pools.admin)
+
+    @property
+    def pools(self) -> Pools:
+        """For lists, each of which is a function of a pool."""
+        return self._opened().pools
 
     @property
     def telemetry(self) -> TelemetryStore:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_core.errors import Conflict, NotFound
-from pulse_server.inputs import DeviceBody, DeviceQuery, RotateBody
+from pulse_server.inputs import DeviceBody, DevicePatch, DeviceQuery, RotateBody
 from pulse_server.outputs.devices import ActivationCode, Device, DeviceList, DeviceToken
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned
 from pulse_server.web.described import described
+from pulse_server.web.device_changes import changes_of
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
 
@@ -39,6 +40,15 @@ async def one(tenant_id: str, device_id: str) -> Response:
     """One device."""
     demand_ids(tenant_id, device_id)
     return versioned(await services().provisioning.device(tenant_id, device_id), living=True)
+
+
+@blueprint.patch("/<tenant_id>/<device_id>")
+@described(Device, body=DevicePatch)
+async def change(tenant_id: str, device_id: str) -> Response:
+    """Change its name, its labels, or after how long it is stale."""
+    demand_ids(tenant_id, device_id)
+    wanted = changes_of(await body_as(DevicePatch))
+    return reply(await services().devices.change(tenant_id, device_id, wanted, actor=ADMIN))
 
 
 @blueprint.post("/<tenant_id>/<device_id>/activate-code")

@@ -7,6 +7,7 @@ from quart import Blueprint
 from pulse_core.principal import Role
 from pulse_server.web.customer import (
     alerts,
+    api_tokens,
     audit_log,
     channels,
     commands,
@@ -17,6 +18,7 @@ from pulse_server.web.customer import (
     replays,
     routes,
     trials,
+    users,
 )
 from pulse_server.web.demands import demands
 
@@ -41,5 +43,7 @@ for part in (
     alerts,
     deliveries,
     replays,
+    users,
+    api_tokens,
 ):
     blueprint.register_blueprint(part.blueprint)

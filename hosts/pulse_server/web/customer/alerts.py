@@ -10,10 +10,10 @@ from pulse_postgres.delivery.pages import deliveries_of_alert
 from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_pages import names_of
 from pulse_postgres.paging import parted
-from pulse_server.inputs import AlertPage
+from pulse_server.inputs import AlertPage, NoteBody
 from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
-from pulse_server.web.bodies import query_as
+from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply, reply
@@ -42,11 +42,20 @@ async def one(alert_id: uuid.UUID) -> Response:
 
 
 @blueprint.post("/<uuid:alert_id>/acknowledge")
-@described(AlertWithChanges)
+@described(AlertWithChanges, body=NoteBody, body_optional=True)
 async def acknowledge(alert_id: uuid.UUID) -> Response:
     """Say that somebody looks after it; 409 when it is closed."""
-    mine = own()
-    await mine.alerts.acknowledge(mine.tenant_id, alert_id, actor=mine.actor)
+    said, mine = await body_as(NoteBody, optional=True), own()
+    await mine.alerts.acknowledge(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
+    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+
+
+@blueprint.post("/<uuid:alert_id>/close")
+@described(AlertWithChanges, body=NoteBody, body_optional=True)
+async def close(alert_id: uuid.UUID) -> Response:
+    """Close it by hand; 409 when it is closed. It opens again once what it told of has ended and begins anew."""
+    said, mine = await body_as(NoteBody, optional=True), own()
+    await mine.alerts.close(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
     return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
 
 

@@ -8,13 +8,14 @@ from pulse_core.api import DeviceKey
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_postgres.paging import parted
-from pulse_server.inputs import DevicePage, TelemetryQuery
-from pulse_server.outputs.devices import DeviceDetail, DeviceList, ReadingList
+from pulse_server.inputs import DevicePage, DevicePatch, TelemetryQuery
+from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList, ReadingList
 from pulse_server.web import readings
-from pulse_server.web.bodies import query_as
+from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
+from pulse_server.web.device_changes import changes_of
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
 
@@ -44,6 +45,16 @@ async def one(device_id: str) -> Response:
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
     return versioned({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}, living=True)
+
+
+@blueprint.patch("/<device_id>")
+@described(Device, body=DevicePatch)
+async def change(device_id: str) -> Response:
+    """Change its name, its labels, or after how long it is stale."""
+    mine = own()
+    demand_ids(mine.tenant_id, device_id)
+    wanted = changes_of(await body_as(DevicePatch))
+    return reply(await mine.devices.change(mine.tenant_id, device_id, wanted, actor=mine.actor))
 
 
 @blueprint.get("/<device_id>/telemetry")

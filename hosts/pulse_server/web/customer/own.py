@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from pulse_core.routing import route
 from pulse_postgres.alert_requests import AlertRequests
+from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.delivery.requests import DeliveryRequests
+from pulse_postgres.device_requests import DeviceRequests
 from pulse_postgres.integrations import Integrations
+from pulse_postgres.user_requests import UserRequests
 from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
@@ -28,6 +31,21 @@ class Own:
     def integrations(self) -> Integrations:
         """Integrations and routes."""
         return Integrations(self.pool)
+
+    @property
+    def devices(self) -> DeviceRequests:
+        """What is changed of devices."""
+        return DeviceRequests(self.pool)
+
+    @property
+    def users(self) -> UserRequests:
+        """The tenant's people."""
+        return UserRequests(self.pool)
+
+    @property
+    def tokens(self) -> ApiTokens:
+        """The tenant's programs' tokens."""
+        return ApiTokens(self.pool)
 
     @property
     def alerts(self) -> AlertRequests:

@@ -14,7 +14,18 @@ from quart import Blueprint, request
 from pulse_core.principal import Role
 from pulse_server.inputs import SMALL_ID
 from pulse_server.web.demands import demands
-from pulse_server.web.operator import audit_log, commands, fleet, ledger, plugins, quarantine, settings, tenants
+from pulse_server.web.operator import (
+    api_tokens,
+    audit_log,
+    commands,
+    fleet,
+    ledger,
+    plugins,
+    quarantine,
+    settings,
+    tenants,
+    users,
+)
 from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
@@ -34,6 +45,8 @@ PARTS: tuple[ModuleType, ...] = (
     audit_log,
     settings,
     tenants,
+    users,
+    api_tokens,
 )
 
 

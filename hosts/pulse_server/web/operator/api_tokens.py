@@ -1,0 +1,51 @@
+"""``/operator/api-tokens``: how programs prove who they are, tenants' and operators'. For operator_admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response
+
+from pulse_postgres.api_tokens import token_page
+from pulse_server.inputs import OperatorTokenBody, TokenQuery
+from pulse_server.outputs.answers import PageOf
+from pulse_server.outputs.people import TokenAnswer, TokenMade
+from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.described import described
+from pulse_server.web.operator.admins import demand_admin
+from pulse_server.web.people import demand_person
+from pulse_server.web.principal import principal
+from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.services import services
+
+if TYPE_CHECKING:
+    import uuid
+
+blueprint = Blueprint("api_tokens", __name__, url_prefix="/api-tokens")
+blueprint.before_request(demand_admin)
+
+
+@blueprint.get("")
+@described(PageOf[TokenAnswer], query=TokenQuery)
+async def show() -> Response:
+    """Tokens of all tenants and of operators, those that are over too; never what they are."""
+    asked = query_as(TokenQuery)
+    return page_reply(await token_page(services().pools.operator, **asked.model_dump()))
+
+
+@blueprint.post("")
+@described(TokenMade, body=OperatorTokenBody, status=201)
+async def mint() -> Response:
+    """Mint a token, shown this once; 403 for programs."""
+    wanted = await body_as(OperatorTokenBody)
+    demand_person()
+    made = await services().api_tokens.create(**wanted.model_dump(), actor=principal().subject)
+    return reply({**made.shown, "token": made.token}, 201)
+
+
+@blueprint.delete("/<uuid:token_id>")
+@described(status=204)
+async def revoke(token_id: uuid.UUID) -> Response:
+    """End a token for good, everywhere within 5 s."""
+    await services().api_tokens.revoke(token_id, actor=principal().subject)
+    return Response(status=204)

@@ -1,0 +1,74 @@
+"""What customers' and operators' pages of users and tokens have in common."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from quart import current_app
+
+from pulse_core.errors import TooMany
+from pulse_postgres.user_requests import UserChanges
+from pulse_server.throttle import Throttle
+from pulse_server.web.bodies import Problem
+from pulse_server.web.principal import principal
+from pulse_server.web.services import services
+
+if TYPE_CHECKING:
+    from pulse_core.principal import Role
+    from pulse_postgres.user_requests import UserRequests
+    from pulse_server.inputs import CustomerUserBody, CustomerUserPatch, NewUserBody, UserPatch
+
+
+def demand_person() -> None:
+    """Let people go on, not programs: what a token began would outlive the end of the token.
+
+    :raises Problem: 403.
+    """
+    if principal().by_token:
+        raise Problem(403, "API tokens are minted by people: log in with a password")
+
+
+def charge_name_try() -> None:
+    """Names are given once in an installation, so a refusal tells that somebody has one: bounded for each caller.
+
+    :raises TooMany: 30 at once, then one every two seconds.
+    """
+    tries: Throttle = current_app.extensions.setdefault("name_tries", Throttle(per_minute=30, burst=30))
+    caller = principal()
+    wait_s = tries.wait_s(f"names of {caller.tenant_id or caller.subject}", time.monotonic())
+    if wait_s:
+        raise TooMany("too many new users at once", retry_after_s=wait_s)
+
+
+async def added(
+    users: UserRequests, tenant_id: str, wanted: CustomerUserBody | NewUserBody, actor: str
+) -> dict[str, Any]:
+    """Make a user; the answer shows a password that was made up."""
+    charge_name_try()
+    password = await services().new_passwords.make(wanted.username, wanted.password)
+    role: Role = wanted.role
+    made = await users.add(tenant_id, wanted.username, role, password.hashed, email=wanted.email, actor=actor)
+    return {**made, "initial_password": password.initial}
+
+
+async def changed(
+    users: UserRequests,
+    before: dict[str, Any],
+    wanted: CustomerUserPatch | UserPatch,
+    actor: str,
+    *,
+    may_be_last: bool = False,
+) -> dict[str, Any]:
+    """Change a user; the answer shows a password that was made up."""
+    password = None
+    if wanted.reset_password or wanted.password is not None:
+        password = await services().new_passwords.make(before["username"], wanted.password)
+    changes = UserChanges(
+        role=wanted.role,
+        email=wanted.email,
+        disabled=wanted.disabled,
+        password_hash=password.hashed if password else None,
+    )
+    after = await users.change(before["tenant_id"], before["user_id"], changes, actor=actor, may_be_last=may_be_last)
+    return {**after, "initial_password": password.initial if password else None}
