@@ -1,5 +1,5 @@
 """Everything that is stored encrypted, to be encrypted anew with another key: integrations' secrets, signing keys,
-the tokens of browsers' sessions.
+the tokens of browsers' sessions, answers to requests that may be repeated.
 """
 
 from __future__ import annotations
@@ -183,3 +183,60 @@ class Resealing:
         with asking():
             async with self._pool.acquire() as connection:
                 await audit(connection, actor, "secrets.rotate", details={"resealed": resealed})
+
+
+_ANSWERS = """
+    SELECT tenant_id, subject, key, request, answer FROM request_keys WHERE (tenant_id, subject, key) > ($2, $3, $4)
+    ORDER BY tenant_id, subject, key LIMIT $1
+"""
+
+
+_REPLACE_ANSWERS = """
+    UPDATE request_keys r SET {0} = n.sealed
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])
+        AS n (tenant_id, subject, key, was, sealed)
+    WHERE (r.tenant_id, r.subject, r.key) = (n.tenant_id, n.subject, n.key) AND r.{0} = n.was
+"""
+
+
+class SealedAnswer(Struct, frozen=True):
+    """One of two columns (``request``, ``answer``) of an idempotency key."""
+
+    tenant_id: str
+    subject: str
+    key: str
+    column: str
+    secrets: bytes
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} what {self.subject} was answered: it is forgotten within a day"
+
+
+class ResealingAnswers:
+    """Idempotency keys. ``pool`` logs in as pulse_admin. Each call is a transaction of its own, of at most one page."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def pages(self, size: int = 100) -> AsyncIterator[list[SealedAnswer]]:
+        """All of them, page by page."""
+        after = ("", "", "")
+        while True:
+            with asking():
+                rows = await self._pool.fetch(_ANSWERS, size, *after)
+            if not rows:
+                return
+            after = (rows[-1]["tenant_id"], rows[-1]["subject"], rows[-1]["key"])
+            found = [(row, column) for row in rows for column in ("request", "answer") if row[column] is not None]
+            yield [SealedAnswer(row[0], row[1], row[2], column, row[column]) for row, column in found]
+
+    async def replace(self, changes: Sequence[tuple[SealedAnswer, bytes]]) -> int:
+        """Store what was encrypted anew, where it is still what was read; return where it was."""
+        replaced = 0
+        for column in ("request", "answer"):
+            now = [(old, after) for old, after in changes if old.column == column]
+            names = [[getattr(old, name) for old, _ in now] for name in ("tenant_id", "subject", "key", "secrets")]
+            with asking():
+                done = await self._pool.execute(_REPLACE_ANSWERS.format(column), *names, [after for _, after in now])
+            replaced += int(done.removeprefix("UPDATE "))
+        return replaced

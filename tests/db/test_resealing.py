@@ -9,7 +9,7 @@ import pytest
 from pulse_core.secrets import SecretBox
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.pool import open_pool
-from pulse_postgres.resealing import Resealing
+from pulse_postgres.resealing import Resealing, ResealingAnswers
 from pulse_server.resealing import reseal
 
 if TYPE_CHECKING:
@@ -131,3 +131,25 @@ async def test_whoever_edits_meanwhile_wins(database: Database, pool: asyncpg.Po
     found = await Integrations(pool).stored("tenant-a", store.edited)
     assert found.secrets is not None
     assert SecretBox(NEW).open(found.secrets) == {"/secret": "edited"}
+
+
+async def test_what_may_be_answered_again_is_encrypted_anew_too(database: Database, pool: asyncpg.Pool[Any]) -> None:
+    with database.superuser() as connection:
+        connection.cursor().executemany(
+            "INSERT INTO request_keys (tenant_id, subject, key, request, answer) VALUES (%s, 's', %s, %s, %s)",
+            [
+                (tenant, f"k{n}", SecretBox(OLD).seal({"n": n}), SecretBox(OLD).seal({"a": n}) if n % 2 else None)
+                for tenant in ("", "tenant-a")
+                for n in range(MANY)
+            ],
+        )
+    done = await reseal(ResealingAnswers(pool), BOTH)
+    assert (done.resealed, done.unreadable) == (3 * MANY, ())
+    with database.superuser() as connection:
+        rows = connection.execute("SELECT key, request, answer FROM request_keys").fetchall()
+    box = SecretBox(NEW)
+    for key, request, answer in rows:
+        number = int(str(key)[1:])
+        assert box.open(request) == {"n": number}  # type: ignore[arg-type]
+        assert (answer is None) or box.open(answer) == {"a": number}  # type: ignore[arg-type]
+    assert (await reseal(ResealingAnswers(pool), SecretBox(NEW))).current == 3 * MANY

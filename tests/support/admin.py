@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pulse_core.config import load_config
+from pulse_core.config import Listen, load_config
 from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_core.secrets import SecretBox
 from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.pool import open_pool
+from pulse_server.serving import HttpServer, bind
 from pulse_server.web import create_app
 from pulse_server.web.services import Pools, Services
 from support.openapi import contract_of
@@ -124,3 +125,13 @@ async def admin_api(database: Database, data_dir: Path, **overrides: Any) -> Asy
     services = Services(config, SecretBox(database.secret_key), load_plugins(config))
     async with opened(services, database) as pools:
         yield Admin(create_app(services).test_client(), ApiTokens(pools.admin))
+
+
+@asynccontextmanager
+async def served(admin: Admin) -> AsyncIterator[str]:
+    """Where the application answers over a real socket."""
+    sock = bind(Listen(port=0), "web")
+    server = HttpServer(admin.client.app, sock)
+    await server.start()
+    yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    await server.stop()

@@ -55,6 +55,7 @@ BEGIN
 END $$;
 
 GRANT SELECT, INSERT (tenant_id, subject, key, request), UPDATE (answer) ON request_keys TO pulse_web, pulse_admin;
--- After a day, and with their tenant.
+-- With another secret key; after a day, and with their tenant.
+GRANT UPDATE (request) ON request_keys TO pulse_admin;
 GRANT DELETE ON request_keys TO pulse_admin;
 GRANT SELECT (tenant_id, made_at) ON request_keys TO pulse_operator;

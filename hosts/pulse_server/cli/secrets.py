@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from pulse_core.errors import ConfigError
 from pulse_core.secrets import SecretBox
-from pulse_postgres.resealing import Resealing, ResealingKeys, ResealingSessions
+from pulse_postgres.resealing import Resealing, ResealingAnswers, ResealingKeys, ResealingSessions
 from pulse_server import key_file
 from pulse_server.cli.base import Session, err, out, pass_session
 from pulse_server.cli.work import actor, on_database
@@ -92,6 +92,7 @@ async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed[Secret]:
         task = progress.add_task("encrypting", total=total)
         done = await reseal(store, box, lambda more: progress.advance(task, more))
     keys = await reseal(ResealingKeys(pool), box)
+    await reseal(ResealingAnswers(pool), box)  # one that cannot be read is forgotten within a day: nobody need do more
     sessions = await reseal(ResealingSessions(pool), box)
     everything = Resealed[Secret](
         done.resealed + keys.resealed + sessions.resealed,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections import OrderedDict
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from quart import current_app, g, request
@@ -67,21 +67,21 @@ class Guesses:
         if self._throttle is None:
             return await ask(credentials)
         name = hashlib.blake2b(credentials.encode("utf-8", "replace"), key=self._secret, digest_size=16).digest()
-        if not self._is_known(name) and (wait_s := self._throttle.look_s(address, time.monotonic())):
+        if not self._is_known(name) and (wait_s := self._throttle.look_s(address, monotonic())):
             raise TooMany("too many wrong credentials from this address", retry_after_s=wait_s)
         found = await ask(credentials)
         if found is None:
             self._known.pop(name, None)
-            self._throttle.owe(address, time.monotonic())
+            self._throttle.owe(address, monotonic())
         else:
             self._remember(name)
         return found
 
     def _is_known(self, name: bytes) -> bool:
-        return time.monotonic() - self._known.get(name, float("-inf")) < _KNOWN_S
+        return monotonic() - self._known.get(name, float("-inf")) < _KNOWN_S
 
     def _remember(self, name: bytes) -> None:
-        self._known[name] = time.monotonic()
+        self._known[name] = monotonic()
         self._known.move_to_end(name)
         if len(self._known) > _KNOWN_AT_MOST:
             self._known.popitem(last=False)
@@ -120,6 +120,6 @@ def _bucket(per_minute: float, burst: int) -> Throttle | None:
 
 
 def _charge(throttle: Throttle | None, key: str, complaint: str) -> None:
-    wait_s = throttle.wait_s(key, time.monotonic()) if throttle is not None else 0.0
+    wait_s = throttle.wait_s(key, monotonic()) if throttle is not None else 0.0
     if wait_s:
         raise TooMany(complaint, retry_after_s=wait_s)

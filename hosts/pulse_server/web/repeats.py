@@ -128,6 +128,8 @@ async def _keep(asked: _Asked, response: Response) -> None:
         await asked.keys.keep(asked.key, asked.box.seal(answer))
     except PulseError as error:
         log.warning("answer.not_kept", reason=str(error))
+    except Exception:  # the deed is done, whatever this is: say so
+        log.exception("answer.not_kept")
 
 
 async def _again(asked: _Asked, kept: Kept | None) -> Response:
