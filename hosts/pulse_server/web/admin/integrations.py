@@ -56,7 +56,7 @@ async def create() -> Response:
 @blueprint.get("/integration-routes")
 @described(RouteList, query=TenantPage)
 async def show_routes() -> Response:
-    """Routes."""
+    """Routes by tenant and id."""
     asked = query_as(TenantPage)
     page = await services().overview.routes(**asked.model_dump())
     return reply({"items": page.items, "next": page.next})
