@@ -49,6 +49,15 @@ async def test_no_other_file_of_the_package_is_served(admin: Admin, name: str) -
     assert (await admin.client.get(f"/docs/assets/{name}")).status_code == 404
 
 
+TOO_WIDE = """(() => {
+    const scrolls = one => one && (getComputedStyle(one).overflowX !== "visible" || scrolls(one.parentElement))
+    return [...document.body.querySelectorAll("*")]
+        .filter(one => one.getBoundingClientRect().right > innerWidth && !scrolls(one.parentElement))
+        .map(one => `${one.tagName} ${one.className}`).join("; ")
+})()"""
+"""Which elements make the page wider than the screen."""
+
+
 async def minted(database: Database) -> str:
     pool = await open_pool(database.dsn("pulse_admin"), name="test", max_size=1)
     try:
@@ -79,6 +88,6 @@ async def test_a_browser_shows_the_document_and_tries_it_with_a_pasted_token(
         await page.click("#operations-operator_dashboard-get_operator_dashboard button.execute")
         await page.wait_for_selector(".live-responses-table .response-col_status:has-text('200')")
         await page.screenshot(path=tmp_path / f"docs-open-{width}.png")
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width, await page.evaluate(TOO_WIDE)
     assert complaints == []
     assert elsewhere == []

@@ -38,8 +38,10 @@ async def served(database: Database, data_dir: Path, **overrides: Any) -> AsyncI
         sock = bind(Listen(port=0), "web")
         server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)
         await server.start()
-        yield f"http://localhost:{sock.getsockname()[1]}/"
-        await server.stop()
+        try:
+            yield f"http://localhost:{sock.getsockname()[1]}/"
+        finally:
+            await server.stop()
 
 
 @asynccontextmanager
@@ -50,5 +52,7 @@ async def browsing(width: int, complaints: list[str]) -> AsyncIterator[Page]:
         page = await browser.new_page(viewport={"width": width, "height": 900})
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        await browser.close()
+        try:
+            yield page
+        finally:
+            await browser.close()

@@ -58,7 +58,7 @@ def _tidied(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     return {
-        name: each.replace("``", "`") if name == "description" and isinstance(each, str) else _tidied(each)
+        name: each.replace("``", "`") if name in {"description", "summary"} and isinstance(each, str) else _tidied(each)
         for name, each in part.items()
         if (name, each) != ("additionalProperties", True)
     }
