@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import async_playwright
 
-from pulse_core.config import Listen, load_config
-from pulse_core.plugins import load_plugins
-from pulse_core.secrets import SecretBox
-from pulse_server.activation import ActivationApp
-from pulse_server.health import Health
-from pulse_server.serving import HttpServer, bind
-from pulse_server.web import Front, create_app
 from pulse_server.web.live import Rate
-from pulse_server.web.services import Services
-from support.admin import admin_api, opened
+from support.admin import admin_api
+from support.chromium import CHROMIUM, browsing, served
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from playwright.async_api import Page
 
     from support.database import Database
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "<img src=x onerror=document.title='owned'>"
 
 
@@ -71,18 +57,6 @@ async def test_the_page_is_for_this_machine_alone(
             assert response.status_code == (expected if expected == 200 else refusal), path
 
 
-@asynccontextmanager
-async def live(database: Database, data_dir: Path) -> AsyncIterator[str]:
-    config = load_config(None, mode="dev", demo=True, data_dir=data_dir)
-    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
-    async with opened(services, database):
-        sock = bind(Listen(port=0), "web")
-        server = HttpServer(Front(create_app(services), Health("web"), ActivationApp()), sock)
-        await server.start()
-        yield f"http://localhost:{sock.getsockname()[1]}/"
-        await server.stop()
-
-
 def arrange(database: Database) -> None:
     with database.superuser() as connection:
         connection.execute("INSERT INTO tenants (tenant_id) VALUES ('tenant-a')")
@@ -98,17 +72,6 @@ def arrange(database: Database) -> None:
         )
 
 
-@asynccontextmanager
-async def browsing(width: int, complaints: list[str]) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        await browser.close()
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("width", [1280, 375])
 async def test_a_browser_shows_everything_and_runs_nothing_of_it(
@@ -116,7 +79,7 @@ async def test_a_browser_shows_everything_and_runs_nothing_of_it(
 ) -> None:
     arrange(database)
     complaints: list[str] = []
-    async with live(database, tmp_path) as url, browsing(width, complaints) as page:
+    async with served(database, tmp_path, demo=True) as url, browsing(width, complaints) as page:
         await page.goto(url)
         await page.wait_for_selector("#alerts .pill")
         assert await page.text_content("#devices-total") == "1"

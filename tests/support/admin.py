@@ -50,7 +50,7 @@ class Caller:
         kind = response.headers.get("Content-Type", "")
         if not broken:
             asked = f"{self.prefix}{path}".partition("?")[0]
-            contract_of(self.client.app).check(method, unquote(asked), response.status_code, kind, raw)
+            contract_of(self.client.app).check(method, unquote(asked).rstrip("/"), response.status_code, kind, raw)
         return response.status_code, await response.get_json(force=True) if "json" in kind else raw, response.headers
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any, Any]:

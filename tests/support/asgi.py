@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+from support.openapi import contract
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
@@ -36,7 +38,7 @@ async def call(
 ) -> Response | None:
     """One request; ``path`` is as on the wire. A sequence is a body in pieces; not ``ends``: the rest never comes.
 
-    None when the app answers nothing.
+    None when the app answers nothing. What it answers must be what the OpenAPI document allows.
     """
     pieces = [body] if isinstance(body, bytes) else list(body)
     sent: list[MutableMapping[str, Any]] = []
@@ -69,6 +71,7 @@ async def call(
     assert len(names) == len(set(names))
     response_headers = {name.decode(): value.decode() for name, value in start["headers"]}
     assert response_headers["content-length"] == str(len(end["body"]))
+    contract().check(method, path, start["status"], response_headers["content-type"], end["body"])
     return Response(start["status"], response_headers, end["body"])
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema_rs
 
+from pulse_core.config import load_config
+from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
+from pulse_server.web import create_app
 from pulse_server.web.openapi.document import document_of
+from pulse_server.web.services import Services
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -67,6 +74,20 @@ class Contract:
         self.checked += 1
 
 
+@cache
+def contract() -> Contract:
+    """The document of a product as it is installed: for what is answered beside the web application, too."""
+    return contract_of(an_app())
+
+
+def an_app(*plugins: str) -> Quart:
+    """The web application, with these plugins beside the usual ones; closed, so it answers nothing that needs data."""
+    config = load_config(None, mode="dev", data_dir=pathlib.Path("nowhere"))
+    enabled = [*config.plugins.enabled, *plugins]
+    config = config.model_copy(update={"plugins": config.plugins.model_copy(update={"enabled": enabled})})
+    return create_app(Services(config, SecretBox(bytes(32).hex()), load_plugins(config)))
+
+
 def contract_of(app: Quart) -> Contract:
     """The document of an application; built once for all that have the same channels."""
     channels = tuple(sorted(app.extensions["services"].plugins.channels))
@@ -86,7 +107,7 @@ def _path(template: str, operations: dict[str, Any]) -> Path:
     parts = re.split(r"{(\w+)}", template)
     exact = [_of_schema(schemas[part]) if at % 2 else re.escape(part) for at, part in enumerate(parts)]
     loose = ["[^/]*" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
-    return Path(template, re.compile("".join(exact) + "/?"), re.compile("".join(loose) + "/?"))
+    return Path(template, re.compile("".join(exact)), re.compile("".join(loose)))
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ async def create() -> Response:
 @blueprint.get("/integration-routes")
 @described(RouteList, query=RouteQuery)
 async def show_routes() -> Response:
-    """Routes."""
+    """Routes by tenant and id."""
     asked = query_as(RouteQuery)
     page = await services().overview.routes(**asked.model_dump())
     return reply({"items": page.items, "next": page.next})

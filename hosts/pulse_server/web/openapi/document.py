@@ -47,18 +47,21 @@ def document_of(app: Quart) -> dict[str, Any]:
     document["info"]["license"] = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
     channels.add(document, services.plugins)
     links.add(document["paths"], document["components"]["schemas"])
-    plain: dict[str, Any] = _marked_down(msgspec.to_builtins(document))
+    plain: dict[str, Any] = _tidied(msgspec.to_builtins(document))
     return plain
 
 
-def _marked_down(part: Any) -> Any:
-    """Docstrings mark code with two backticks; the document, which is CommonMark, with one."""
-    if isinstance(part, dict):
-        return {
-            name: each.replace("``", "`") if name == "description" and isinstance(each, str) else _marked_down(each)
-            for name, each in part.items()
-        }
-    return [_marked_down(each) for each in part] if isinstance(part, list) else part
+def _tidied(part: Any) -> Any:
+    """Docstrings mark code with two backticks, CommonMark with one; and what goes without saying confuses clients."""
+    if isinstance(part, list):
+        return [_tidied(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: each.replace("``", "`") if name in {"description", "summary"} and isinstance(each, str) else _tidied(each)
+        for name, each in part.items()
+        if (name, each) != ("additionalProperties", True)
+    }
 
 
 def served(app: Quart) -> Document:

@@ -56,6 +56,7 @@ class Provider(OpenAPIProvider):
         return {
             "openapi": "3.1.1",
             "info": self._extension.info.schema(camelize=True) if self._extension.info else {},
+            "servers": [{"url": "/", "description": "Where this document came from."}],
             "paths": dict(sorted(paths.items())),
             "components": {
                 "schemas": dict(sorted(self._schemas.components.items())),
