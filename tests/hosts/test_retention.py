@@ -8,6 +8,7 @@ from pulse_core.settings import Settings
 from pulse_postgres.pool import open_pool
 from pulse_postgres.refusals import PostgresRefusals
 from pulse_server.retention import Retention
+from support import two_tenants
 from support.memory import START_US, MemorySettings
 
 if TYPE_CHECKING:
@@ -49,5 +50,20 @@ async def test_what_is_too_old_is_forgotten(database: Database) -> None:
         assert store.cutoffs == [START_US - 7 * DAY_US]
         assert await pool.fetchval("SELECT count(*) FROM quarantine_counts") == 8
         assert await pool.fetchval("SELECT count(*) FROM quarantine") == 8
+    finally:
+        await pool.close()
+
+
+async def test_what_was_refused_of_a_tenant_that_is_gone_is_forgotten(database: Database) -> None:
+    """However young it is: whoever had not heard of the removal yet may have counted it afterwards."""
+    two_tenants.fill(database)
+    gone, stays = two_tenants.TENANTS
+    with database.superuser() as hand:
+        hand.execute("DELETE FROM tenants WHERE tenant_id = %s", (gone,))
+    pool = await open_pool(database.dsn("pulse_pipeline"), name="retention")
+    try:
+        assert await PostgresRefusals(pool).drop_before(0) == 2
+        for table in ("quarantine", "quarantine_counts"):
+            assert {row[0] for row in await pool.fetch(f"SELECT tenant_id FROM {table}")} == {stays, ""}
     finally:
         await pool.close()
