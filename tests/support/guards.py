@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from quart.typing import TestClientProtocol
+
     from support.database import Database
 
 OURS, THEIRS = TENANTS
@@ -136,25 +138,32 @@ def _unless_known(found: re.Match[str]) -> str:
 
 
 @asynccontextmanager
-async def world(database: Database, folder: Path, guards: Guards) -> AsyncIterator[World]:
-    """The customer API on ``database``, behind these guards alone."""
-    config = load_config(None, mode="dev", data_dir=folder)
+async def application(
+    database: Database, folder: Path, kind: type[asyncpg.Connection[Any]], **overrides: Any
+) -> AsyncIterator[tuple[TestClientProtocol, Pools]]:
+    """The web application, every statement of which goes over connections of this kind; and its pools."""
+    config = load_config(None, **{"mode": "dev", "data_dir": folder, **overrides})
     services = Services(config, SecretBox(database.secret_key), load_plugins(config))
-    tables = sorted(tenant_tables(database))
     async with AsyncExitStack() as stack:
-        hand = psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
-        stack.enter_context(hand)
-        if not guards.policy:
-            for table in tables:
-                hand.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY".encode())
-        kind: type[asyncpg.Connection[Any]] = asyncpg.Connection if guards.query else Forgetful
         pools = {}
         for name in Pools.__dataclass_fields__:
             opening = asyncpg.create_pool(
-                database.dsn(f"pulse_{name}"), min_size=1, max_size=2, connection_class=kind, command_timeout=30
+                database.dsn(f"pulse_{name}"), min_size=1, max_size=3, connection_class=kind, command_timeout=30
             )
             pools[name] = await stack.enter_async_context(opening)
         await services.open(Pools(**pools))
         stack.push_async_callback(services.close)
-        caller = Caller(create_app(services).test_client(), "", {"Authorization": f"Bearer {_TOKEN}"})
-        yield World(hand, tables, caller)
+        yield create_app(services).test_client(), Pools(**pools)
+
+
+@asynccontextmanager
+async def world(database: Database, folder: Path, guards: Guards) -> AsyncIterator[World]:
+    """The customer API on ``database``, behind these guards alone."""
+    tables = sorted(tenant_tables(database))
+    kind: type[asyncpg.Connection[Any]] = asyncpg.Connection if guards.query else Forgetful
+    with psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as hand:
+        if not guards.policy:
+            for table in tables:
+                hand.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY".encode())
+        async with application(database, folder, kind) as (client, _):
+            yield World(hand, tables, Caller(client, "", {"Authorization": f"Bearer {_TOKEN}"}))

@@ -6,20 +6,23 @@ import hmac
 
 from quart import Blueprint, request
 
+from pulse_server.web.actor import ADMIN
 from pulse_server.web.admin import devices, integrations, reading, tenants
 from pulse_server.web.bodies import Problem
 from pulse_server.web.services import services
+from pulse_server.web.watching import note_access
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
 @blueprint.before_request
 async def demand_key() -> None:
-    """Let only the holder of the admin key in; before anything else is looked at."""
+    """Let only the holder of the admin key in, and only what the audit log knows of; before anything is looked at."""
     wanted = services().config.effective_admin_key
     given = request.headers.get("X-Admin-Key", "")
     if wanted is None or not hmac.compare_digest(given.encode("latin-1", "replace"), wanted.encode("utf-8")):
         raise Problem(401, "this needs the admin key in X-Admin-Key", headers={"WWW-Authenticate": "X-Admin-Key"})
+    await note_access(ADMIN, "admin.access")
 
 
 for part in (tenants, devices, integrations, reading):
