@@ -46,9 +46,11 @@ KEPT_ORDERS = Orders(
     default="-received_at",
 )
 
+# A process that has not heard yet that a tenant was removed may still count a refusal under its name.
+_OF_NOBODY = "tenant_id <> '' AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = r.tenant_id)"
 _FORGET = (
-    f"DELETE FROM quarantine_counts WHERE minute < {at('$1::bigint')}",
-    f"DELETE FROM quarantine WHERE received_at < {at('$1::bigint')}",
+    f"DELETE FROM quarantine_counts r WHERE minute < {at('$1::bigint')} OR {_OF_NOBODY}",
+    f"DELETE FROM quarantine r WHERE received_at < {at('$1::bigint')} OR {_OF_NOBODY}",
 )
 
 
@@ -59,7 +61,7 @@ class PostgresRefusals:
         self._pool = pool
 
     async def drop_before(self, cutoff_us: int) -> int:
-        """Forget counts and copies older than ``cutoff_us``; return how many rows went."""
+        """Forget counts and copies older than ``cutoff_us``, or of tenants that are gone; return how many rows went."""
         with unavailable():
             tags = [await self._pool.execute(statement, cutoff_us) for statement in _FORGET]
         return sum(int(tag.removeprefix("DELETE ")) for tag in tags)

@@ -1,4 +1,4 @@
-"""Tenants never see each other: judged by the catalogue, table by table, and by trying."""
+"""Tenants never see each other: judged by the catalogue, table by table, and by trying. See test_policies.py, too."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ WITHOUT_TENANT = {
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
 NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens", "browser_sessions"}
-DEFINERS = {"ensure_telemetry_day", "hold_telemetry_day", "drop_telemetry_day"}
 
 
 @pytest.fixture
@@ -118,37 +117,6 @@ def test_the_tenant_leads_every_key_and_joins_every_reference(filled: Database) 
         " JOIN pg_attribute t ON t.attrelid = confrelid AND t.attnum = k.there AND t.attname = 'tenant_id')",
     )
     assert loose == []
-
-
-def test_policies_name_their_role_and_customers_are_always_bound_to_a_tenant(filled: Database) -> None:
-    rows = look(
-        filled,
-        "SELECT tablename, policyname, roles, COALESCE(qual, ''), COALESCE(with_check, '') FROM pg_policies"
-        " WHERE schemaname = 'public'",
-    )
-    assert [row for row in rows if len(row[2]) != 1 or row[2][0] not in ROLES] == []
-    bound = "(tenant_id = NULLIF(current_setting('app.tenant_id'::text, true), ''::text))"
-    web = [row for row in rows if row[2] == ["pulse_web"]]
-    assert {row[0] for row in web} == TENANT_TABLES
-    assert {row[3:] for row in web} == {(bound, bound)}
-
-
-def test_only_these_functions_act_as_the_owner_and_look_names_up_safely(filled: Database) -> None:
-    rows = look(
-        filled,
-        "SELECT proname, proconfig, ARRAY(SELECT pg_get_userbyid(a.grantee)::text FROM aclexplode(proacl) a"
-        " WHERE a.grantee <> proowner) FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace",
-    )
-    assert {row[0] for row in rows} == DEFINERS
-    for _, config, callers in rows:
-        assert "search_path=pg_catalog, pg_temp" in config
-        assert callers == ["pulse_pipeline"]
-
-
-def test_no_view_reads_with_its_owners_eyes(filled: Database) -> None:
-    assert (
-        look(filled, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'") == []
-    )
 
 
 # By trying

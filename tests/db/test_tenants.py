@@ -11,7 +11,7 @@ import pytest
 from pulse_core.errors import Conflict, NotFound, StoreUnavailable
 from pulse_postgres.pool import open_pool
 from pulse_postgres.tenants import Tenants
-from support import two_tenants
+from support import marks, two_tenants
 from support.batches import judged
 from support.books import fill, line, statement
 from support.rights import snapshot
@@ -72,6 +72,19 @@ async def test_of_a_removed_tenant_nothing_is_left_and_the_books_balance(tenants
     assert judged(filled, "SELECT count(*) FROM audit_log WHERE tenant_id = %s", OURS) == [(lines + 1,)]
     last = "SELECT actor, action, resource, details FROM audit_log ORDER BY at DESC LIMIT 1"
     assert judged(filled, last) == [("test", "tenant.remove", OURS, {"readings": 7})]
+
+
+async def test_no_table_keeps_a_mark_of_a_removed_tenant(tenants: Tenants, filled: Database) -> None:
+    """Whatever tables there are or will be, with a tenant or without: all but the audit log, which keeps its lines."""
+    mark = "mark-4c1d8e"
+    with psycopg.connect(filled.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as hand:
+        marks.leave(hand, OURS, mark)
+        assert set(marks.found(hand, OURS)) >= tenant_tables(filled), "the control: there is something in every table"
+        assert {"devices", "alert_changes", "deliveries", "users", "audit_log"} <= set(marks.found(hand, mark))
+        await settle(tenants, filled)
+        await tenants.remove(OURS, actor="test")
+        assert marks.found(hand, mark) == {"audit_log": 1}
+        assert set(marks.found(hand, OURS)) == {"audit_log"}
 
 
 async def test_only_a_tenant_that_has_stopped_is_removed(tenants: Tenants, filled: Database) -> None:

@@ -345,7 +345,10 @@ async def test_who_did_what_stands_in_the_audit_log(admin: Admin, database: Data
     with database.superuser() as connection:
         rows = connection.execute("SELECT actor, action, resource FROM audit_log ORDER BY at").fetchall()
     assert rows == [
+        ("admin-key", "admin.access", "POST /api/admin/tenants"),
         ("admin-key", "tenant.create", "tenant-a"),
+        ("admin-key", "admin.access", "POST /api/admin/devices"),
         ("admin-key", "device.create", "tenant-a/dev-1"),
+        ("admin-key", "admin.access", "POST /api/admin/devices/tenant-a/dev-1/revoke"),
         ("admin-key", "device.revoke", "tenant-a/dev-1"),
     ]

@@ -39,14 +39,17 @@ async def test_every_write_says_whence_it_came(admin: Admin, operator: Caller, c
     await operator.patch("/tenants/tenant-a", {"name": "A"}, headers=HEADERS)
     written = [each for each in await lines(operator) if each["request_id"] == "req-1"]
     assert {(each["actor"], each["action"]) for each in written} == {
+        ("admin-key", "admin.access"),
         ("admin-key", "device.create"),
         ("token:customer_admin of tenant-a", "integration.create"),
         ("token:operator_admin of None", "operator.access"),
         ("token:operator_admin of None", "tenant.change"),
     }
-    assert {(each["tenant_id"], each["address"], each["agent"]) for each in written} == {
-        ("tenant-a", "<local>", "curl/8")
-    }
+    assert {(each["address"], each["agent"]) for each in written} == {("<local>", "curl/8")}
+    about = {each["action"]: each["tenant_id"] for each in written}
+    assert set(about.values()) == {"tenant-a", ""}
+    assert about.pop("admin.access") == "", "whom it is about stands in the body, and in the line of the deed"
+    assert set(about.values()) == {"tenant-a"}
 
 
 async def test_the_peer_is_written_down_and_not_what_it_says_it_is(customer: Caller, operator: Caller) -> None:
@@ -67,7 +70,7 @@ async def test_lines_by_filter_newest_first_page_by_page(admin: Admin, operator:
         await admin.device(f"dev-{number}", "tenant-b")
     created = await lines(operator, "?action=device.create&tenant_id=tenant-b")
     assert [each["resource"] for each in created] == [f"tenant-b/dev-{number}" for number in (4, 3, 2, 1, 0)]
-    assert len(await lines(operator, "?actor=admin-key")) == 7
+    assert len(await lines(operator, "?actor=admin-key&action=admin.access")) == 7
     assert await lines(operator, "?actor=nobody") == []
     middle = created[2]["at"]
     assert [each["resource"][-1] for each in await lines(operator, f"?action=device.create&from={middle}")] == [*"432"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pulse_accounts.keys import KeyRing, new_key, rotate
 from pulse_accounts.provider import AccountsProvider
-from pulse_core.api import PluginConfig
+from pulse_core.api import KnownTokens, PluginConfig
 from pulse_core.config import load_config
 from pulse_core.errors import Conflict
 from pulse_core.secrets import SecretBox
@@ -22,6 +23,7 @@ from pulse_server.providers import lent
 from pulse_server.resealing import reseal
 from support.batches import judged, register
 from support.people import PASSWORD, Door, person
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 FRESH_S = 0.02
 DELAY_S = 0.1
+CALLERS = 6
 
 
 @pytest.fixture
@@ -88,21 +91,40 @@ async def test_anybody_can_check_our_tokens_with_the_published_keys(admin: Admin
 async def test_fifty_rotations_under_load_refuse_no_valid_token(
     hosts: list[AccountsProvider], pool: asyncpg.Pool[Any], database: Database
 ) -> None:
-    """Each token is shown at once, and again later, to the process that did not issue it."""
+    """Each token is shown at once to the process that did not issue it, and any of them again and again to both."""
     box, store = SecretBox(database.secret_key), PostgresSigningKeys(pool)
     login = await hosts[0].verify_password("ada", PASSWORD)
     assert login is not None
+    chance = random.Random(1)
+    tokens: list[str] = []
     signed_by: dict[str, str] = {}
-    for turn in range(50):
-        kid = await rotate(store, box, signs_in_s=DELAY_S)
-        while kid not in signed_by:
-            issuer, other = hosts[turn % 2], hosts[(turn + 1) % 2]
-            tokens = await issuer.issue(login)
-            assert tokens is not None
-            assert await other.verify_bearer(tokens.access_token) is not None, f"rotation {turn}"
-            signed_by[jwt.get_unverified_header(tokens.access_token)["kid"]] = tokens.access_token
+    shown = 0
+
+    async def load() -> None:
+        nonlocal shown
+        while True:
+            issuer, other = chance.sample(hosts, 2)
+            made = await issuer.issue(login)
+            assert made is not None
+            signed_by[jwt.get_unverified_header(made.access_token)["kid"]] = made.access_token
+            tokens.append(made.access_token)
+            for token, host in ((made.access_token, other), *((chance.choice(tokens), host) for host in hosts)):
+                assert await host.verify_bearer(token) is not None, f"after {len(signed_by)} keys and {shown} checks"
+                shown += 1
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        callers = [group.create_task(load()) for _ in range(CALLERS)]
+        for _ in range(50):
+            kid = await rotate(store, box, signs_in_s=DELAY_S)
+            for host in hosts:
+                host._known = KnownTokens[Any]()  # so that signatures are checked, and not what was found out before
+            await until(lambda kid=kid: kid in signed_by, what=f"key {kid} to sign")  # type: ignore[misc]
+        for caller in callers:
+            caller.cancel()
     assert len(signed_by) >= 50
+    assert shown > 50 * CALLERS
     for host in hosts:
+        host._known = KnownTokens[Any]()
         assert [kid for kid, token in signed_by.items() if await host.verify_bearer(token) is None] == []
 
 

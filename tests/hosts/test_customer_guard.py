@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from pulse_core.principal import Role
 from support import two_tenants
-from support.admin import Admin, admin_api
+from support.admin import Admin, Caller, admin_api
 from support.batches import judged
-from support.rights import NOBODY, OURS, THEIRS, Route, ask, routes, snapshot
+from support.rights import NOBODY, OURS, THEIRS, Route, routes, snapshot
 from support.tables import tenant_tables
 from support.two_tenants import an_id
 
@@ -32,22 +33,37 @@ def of_customers(admin: Admin) -> list[Route]:
     return routes(admin.client.app, "/customer")
 
 
-async def test_another_tenants_id_is_an_id_that_does_not_exist(admin: Admin, database: Database) -> None:
-    customer = await admin.customer()
+@pytest.mark.parametrize("role", [Role.CUSTOMER_VIEWER, Role.CUSTOMER_ADMIN])
+async def test_another_tenants_id_is_an_id_that_does_not_exist(admin: Admin, database: Database, role: Role) -> None:
+    """To the byte: status, headers, body. What cannot be an id at all names nothing, or is no path of ours."""
+    customer = await admin.customer(OURS, role)
     register_device = "INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%s, 'theirs', 's') RETURNING true"
     judged(database, register_device, THEIRS)
     tables = tenant_tables(database)
     before = snapshot(database, tables, f"tenant_id = '{THEIRS}'")
     for route in (each for each in of_customers(admin) if each.of_one):
-        answers = []
-        for object_id, device_id in ((an_id(THEIRS), "theirs"), (NOBODY, "nobodys")):
-            status, body, headers = await ask(
-                customer, route, route.path(object_id, device_id), headers={"X-Request-Id": "same"}
+        theirs, nobodys, *impossible = [
+            await to_the_byte(customer, route, route.path(*ids))
+            for ids in (
+                (an_id(THEIRS), "theirs"),
+                (NOBODY, "nobodys"),
+                ("00000000-0000-4000-8000-00000000000g", "no%20device%00"),
+                ("..%2f..%2f", "x" * 129),
             )
-            answers.append((status, body, sorted(headers.items())))
-        assert answers[0] == answers[1], str(route)
-        assert answers[0][0] == 404, str(route)
+        ]
+        assert theirs == nobodys, str(route)
+        assert theirs[0] == (404 if role in (RIGHTS[str(route)] or READERS) else 403), str(route)
+        for answer in impossible:
+            assert answer == nobodys if "<device_id>" in route.rule else answer[0] == 404, (str(route), answer)
     assert snapshot(database, tables, f"tenant_id = '{THEIRS}'") == before
+
+
+async def to_the_byte(caller: Caller, route: Route, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Everything that is answered, but the date."""
+    headers = {**caller.headers, "X-Request-Id": "the-same"}
+    answer = await caller.client.open(path, method=route.method, headers=headers, json=body_for(route))
+    kept = sorted((name, value) for name, value in answer.headers.items() if name.lower() != "date")
+    return answer.status_code, kept, await answer.get_data(as_text=False)
 
 
 async def test_a_reference_to_what_is_another_tenants_leads_nowhere(admin: Admin) -> None:

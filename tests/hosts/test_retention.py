@@ -10,6 +10,7 @@ from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.pool import open_pool
 from pulse_postgres.refusals import PostgresRefusals
 from pulse_server.retention import Retention
+from support import two_tenants
 from support.batches import judged, register
 from support.memory import START_US, MemorySettings
 
@@ -81,3 +82,18 @@ async def test_commands_whose_time_is_over_expire_and_are_forgotten_in_time(data
         ("SENT-1", "SENT"),
         ("SENT1", "EXPIRED"),
     ]
+
+
+async def test_what_was_refused_of_a_tenant_that_is_gone_is_forgotten(database: Database) -> None:
+    """However young it is: whoever had not heard of the removal yet may have counted it afterwards."""
+    two_tenants.fill(database)
+    gone, stays = two_tenants.TENANTS
+    with database.superuser() as hand:
+        hand.execute("DELETE FROM tenants WHERE tenant_id = %s", (gone,))
+    pool = await open_pool(database.dsn("pulse_pipeline"), name="retention")
+    try:
+        assert await PostgresRefusals(pool).drop_before(0) == 2
+        for table in ("quarantine", "quarantine_counts"):
+            assert {row[0] for row in await pool.fetch(f"SELECT tenant_id FROM {table}")} == {stays, ""}
+    finally:
+        await pool.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+import pulse_server.trial
 from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, admin_api
@@ -27,6 +28,12 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
     two_tenants.fill(database)
     async with admin_api(database, tmp_path, demo=True) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody delivers here: no need to wait for what becomes of a test."""
+    monkeypatch.setattr(pulse_server.trial, "WAIT_S", 0.0)
 
 
 async def test_every_route_says_who_may_call_it(admin: Admin) -> None:
@@ -69,15 +76,24 @@ async def test_of_a_suspended_tenant_nobody_is_let_in(admin: Admin, database: Da
                 assert (await ask(callers[name], route))[0] == 401, str(route)
 
 
-async def test_no_operator_sees_or_does_anything_that_is_not_written_down_first(
-    admin: Admin, database: Database
+WATCHED = {
+    "/operator": ("operator.access", [*OPERATORS, *(f"{role}{BY_COOKIE}" for role in OPERATORS)]),
+    "/api/admin": ("admin.access", ["admin key"]),
+}
+"""Where one looks across tenants, what the audit log calls it, and who may."""
+
+
+@pytest.mark.parametrize("prefix", WATCHED)
+async def test_nobody_sees_or_does_anything_across_tenants_that_is_not_written_down_first(
+    admin: Admin, database: Database, prefix: str
 ) -> None:
     callers = await everyone(admin, database)
+    action, names = WATCHED[prefix]
     with database.superuser() as hand:
-        hand.execute("ALTER TABLE audit_log ADD CHECK (action <> 'operator.access')")
+        hand.execute(f"ALTER TABLE audit_log ADD CHECK (action <> '{action}')".encode())
     before = snapshot(database, tenant_tables(database) | {"settings"})
-    for route in routes(admin.client.app, "/operator"):
-        for name in (*OPERATORS, *(f"{role}{BY_COOKIE}" for role in OPERATORS)):
+    for route in routes(admin.client.app, prefix):
+        for name in names:
             status, body, _ = await ask(callers[name], route, broken=True)
             assert status == 503, (str(route), name)
             assert set(body) == {"type", "title", "status", "detail", "request_id"}, (str(route), body)
@@ -85,20 +101,26 @@ async def test_no_operator_sees_or_does_anything_that_is_not_written_down_first(
     assert snapshot(database, tenant_tables(database) | {"settings"}) == before
 
 
-async def test_each_access_of_an_operator_has_a_line_that_says_of_whom(admin: Admin, database: Database) -> None:
-    caller = (await everyone(admin, database))["operator"]
-    found = [route for route in routes(admin.client.app, "/operator") if not expected(route, "operator")]
+@pytest.mark.parametrize(
+    ("prefix", "name", "actor"),
+    [("/operator", "operator", "token:operator of None"), ("/api/admin", "admin key", "admin-key")],
+)
+async def test_each_access_across_tenants_has_a_line_that_says_of_whom(
+    admin: Admin, database: Database, prefix: str, name: str, actor: str
+) -> None:
+    caller = (await everyone(admin, database))[name]
+    found = [route for route in routes(admin.client.app, prefix) if not expected(route, name)]
     for route in found:
         await ask(caller, route, headers={"X-Request-Id": "this-one", "User-Agent": "a program\tof ours"})
     look = (
         "SELECT resource, tenant_id, actor, address, agent, request_id FROM audit_log"
-        " WHERE action = 'operator.access' AND request_id = 'this-one'"
+        " WHERE action = %s AND request_id = 'this-one'"
     )
-    assert sorted(judged(database, look)) == sorted(
+    assert sorted(judged(database, look, WATCHED[prefix][0])) == sorted(
         (
             f"{route.method} {route.path()}",
             "tenant-a" if "<tenant_id>" in route.rule else "",
-            "token:operator of None",
+            actor,
             "<local>",
             "a program?of ours",
             "this-one",

@@ -102,6 +102,20 @@ async def test_an_unknown_message_type(app: IngestApp) -> None:
     assert (response.status, response.json()["reason"]) == (422, "UNKNOWN_MESSAGE_TYPE")
 
 
+@pytest.mark.parametrize("name", [*BODIES, *GOOD])
+async def test_no_body_tells_a_stranger_which_devices_there_are(app: IngestApp, intake: FakeIntake, name: str) -> None:
+    """Whatever is judged first, a token or a body: for every device, and for none, it is the same."""
+    body = BODIES[name][0] if name in BODIES else GOOD[name]
+    revoked = known_device("tenant-a", "revoked", TOKEN)
+    intake.devices[revoked.key] = msgspec.structs.replace(revoked, revoked=True)
+    devices = ("tenant-a/device/device-1", "tenant-a/device/unknown", "tenant-a/device/revoked", "b/device/d")
+    for header in ({**asgi.JSON, "x-provision-token": "wrong"}, asgi.JSON):
+        answers = [await asgi.post(app, f"/ingest/v1/tenant/{each}/telemetry", body, header) for each in devices]
+        seen = {(each.status, tuple(sorted(each.headers.items())), each.body) for each in answers}
+        assert len(seen) == 1, seen
+        assert seen.pop()[0] in {400, 401, 413, 422}
+
+
 async def test_all_strangers_get_the_same_bytes(app: IngestApp, intake: FakeIntake) -> None:
     revoked = known_device("tenant-a", "revoked", TOKEN)
     intake.devices[revoked.key] = msgspec.structs.replace(revoked, revoked=True)

@@ -203,10 +203,15 @@ def routes(app: Quart, prefix: str = "") -> list[Route]:
     )
 
 
+def body_for(route: Route) -> Any:
+    """A body that is none of the caller's faults, as far as one can say that of all routes."""
+    return BODIES_OF.get(str(route), BODIES.get(route.method))
+
+
 async def ask(caller: Caller, route: Route, path: str | None = None, **more: Any) -> tuple[int, Any, Any]:
     """Call a route with a body that is none of the caller's faults, as far as one can say that of all routes."""
     return await Caller(caller.client, "", caller.headers).call(
-        route.method, path or route.path(), BODIES_OF.get(str(route), BODIES.get(route.method)), **more
+        route.method, path or route.path(), body_for(route), **more
     )
 
 

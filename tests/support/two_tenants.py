@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from support.database import Database
 
 TENANTS = ("tenant-a", "tenant-b")
@@ -58,7 +60,12 @@ def an_id(tenant_id: str) -> UUID:
 def fill(database: Database) -> None:
     """Put the rows there, as the superuser, whom no policy binds."""
     with psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute("SELECT ensure_telemetry_day(%s)", (DAY,))
-        for tenant_id in (*TENANTS, ""):
-            values = {"t": tenant_id, "id": an_id(tenant_id), "day": DAY, "hash": tenant_id.ljust(32, "x").encode()}
-            connection.execute((_FOR_EACH if tenant_id else "") + _FOR_NOBODY_TOO, values)
+        fill_by(connection)
+
+
+def fill_by(connection: psycopg.Connection[Any], tenant_ids: Iterable[str] = (*TENANTS, "")) -> None:
+    """As :func:`fill`, over a superuser's connection that puts the values in by itself (``ClientCursor``)."""
+    connection.execute("SELECT ensure_telemetry_day(%s)", (DAY,))
+    for tenant_id in tenant_ids:
+        values = {"t": tenant_id, "id": an_id(tenant_id), "day": DAY, "hash": tenant_id.ljust(32, "x").encode()}
+        connection.execute(((_FOR_EACH if tenant_id else "") + _FOR_NOBODY_TOO).encode(), values)

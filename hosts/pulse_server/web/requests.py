@@ -73,8 +73,12 @@ async def _begin() -> None:
 
 def _agent() -> str:
     """What the caller says it is, as far as it can be stored."""
-    said = request.headers.get("User-Agent", "")[:_AGENT_KEPT]
-    return "".join(each if each.isprintable() else "?" for each in said)
+    return printable(request.headers.get("User-Agent", "")[:_AGENT_KEPT])
+
+
+def printable(text: str) -> str:
+    """What a caller sent, with ``?`` for what no log should hold."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 async def _finish(response: Response) -> Response:

@@ -6,13 +6,11 @@ A module with a ``blueprint`` joins :data:`PARTS`; what only operator_admin may 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from quart import Blueprint, request
+from quart import Blueprint
 
 from pulse_core.principal import Role
-from pulse_server.inputs import SMALL_ID
 from pulse_server.web.demands import demands
 from pulse_server.web.operator import (
     api_tokens,
@@ -27,14 +25,12 @@ from pulse_server.web.operator import (
     users,
 )
 from pulse_server.web.principal import principal
-from pulse_server.web.services import services
+from pulse_server.web.watching import note_access
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
-
-_QUERY_KEPT = 1000
 
 PARTS: tuple[ModuleType, ...] = (
     ledger,
@@ -54,20 +50,7 @@ PARTS: tuple[ModuleType, ...] = (
 @demands(Role.OPERATOR, Role.OPERATOR_ADMIN)
 async def demand_operator() -> None:
     """Let only operators in, and only what the audit log knows of: without its line nothing is shown."""
-    asked = request.query_string.decode("latin-1")[:_QUERY_KEPT]
-    await services().audit.note(
-        principal().subject,
-        "operator.access",
-        f"{request.method} {request.path}",
-        {"query": asked},
-        tenant_id=_tenant_asked_for(),
-    )
-
-
-def _tenant_asked_for() -> str:
-    """The one tenant that the request names; '' when it is about several."""
-    named = (request.view_args or {}).get("tenant_id") or request.args.get("tenant_id", "")
-    return named if re.fullmatch(SMALL_ID, named) else ""
+    await note_access(principal().subject, "operator.access")
 
 
 for part in PARTS:

@@ -1,0 +1,146 @@
+"""The whole customer API, from the URL map itself: behind either guard alone it gives and changes nothing foreign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+import pulse_server.trial
+from support.guards import OURS, THEIR_DEVICE, THEIRS, Answer, Guards, world
+from support.rights import Route, routes
+from support.two_tenants import an_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.database import Database, PostgresServer
+
+BOTH = Guards(query=True, policy=True)
+QUERY_ALONE = Guards(query=True, policy=False)
+POLICY_ALONE = Guards(query=False, policy=True)
+NEITHER = Guards(query=False, policy=False)
+
+SUCCESS = range(200, 300)
+NOTHING_FITS = '{\n "count": 0,\n "dry_run": true\n}'
+
+WEBHOOK = {
+    "name": "made",
+    "config": {"url": "https://example.com/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+}
+BODIES: dict[str, Any] = {
+    "POST /customer/integrations": WEBHOOK,
+    "POST /customer/integrations/<channel:type_>": WEBHOOK,
+    "PATCH /customer/integrations/<uuid:integration_id>": {"name": "changed", "enabled": False},
+    "PATCH /customer/integrations/<channel:type_>/<uuid:integration_id>": {"name": "changed"},
+    "POST /customer/integration-routes": {"integration_id": str(an_id(OURS)), "name": "made"},
+    "PATCH /customer/integration-routes/<uuid:route_id>": {"name": "changed"},
+    "POST /customer/deliveries/replay": {"status": "DELIVERED"},
+}
+"""With these a write does its work; without one it gets ``{}``."""
+
+BEFORE: dict[str, str] = {
+    "POST /customer/deliveries/<uuid:delivery_id>/replay": "UPDATE deliveries SET status = 'DEAD'",
+    "POST /customer/deliveries/replay": "UPDATE deliveries SET status = 'DELIVERED'",
+}
+"""What must have happened before that can be done."""
+
+REFERENCES: dict[str, Any] = {
+    "POST /customer/integration-routes": [
+        {"integration_id": str(an_id(THEIRS))},
+        {"integration_id": str(an_id(OURS)), "fallback_integration_id": str(an_id(THEIRS))},
+    ],
+    "PATCH /customer/integration-routes/<uuid:route_id>": [
+        {"integration_id": str(an_id(THEIRS))},
+        {"fallback_integration_id": str(an_id(THEIRS))},
+    ],
+    "POST /customer/deliveries/replay": [{"status": "DELIVERED", "integration_id": str(an_id(THEIRS))}],
+}
+"""Bodies that name what is another's."""
+
+SAFE_WITHOUT = {
+    "GET /customer/channel-types": "it asks the plugins, not the database",
+    "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
+    "POST /customer/integrations/<channel:type_>": "as above",
+}
+"""The routes at which nothing foreign is to be had even with neither guard, and why."""
+
+
+class Seen(NamedTuple):
+    """What one route answered to each call, and whether a row of theirs was changed by one."""
+
+    answers: list[Answer]
+    changed: bool
+
+
+def calls(route: Route) -> list[tuple[str, Any]]:
+    """For our own, for what is theirs, and with bodies that refer to what is theirs: path and body."""
+    body = BODIES.get(str(route), {}) if route.method in {"POST", "PATCH", "PUT"} else None
+    found = [(route.path(), body)]
+    if route.of_one:
+        found.append((route.path(an_id(THEIRS), THEIR_DEVICE), body))
+    return found + [(route.path(), body) for body in REFERENCES.get(str(route), [])]
+
+
+async def look(database: Database, folder: Path, guards: Guards) -> dict[str, Seen]:
+    """Call every route of the customer API behind these guards."""
+    seen = {}
+    async with world(database, folder, guards) as found:
+        found.begin_anew()
+        before = found.theirs()
+        for route in sorted(routes(found.app, "/customer"), key=lambda route: route.method != "GET"):
+            answers, changed = [], False
+            for path, body in calls(route):
+                if route.method != "GET":
+                    found.begin_anew(BEFORE.get(str(route), ""))
+                    before = found.theirs()
+                answers.append(await found.ask(route.method, path, body))
+                changed |= found.theirs() != before
+            seen[str(route)] = Seen(answers, changed)
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody delivers here: no need to wait for it."""
+    monkeypatch.setattr(pulse_server.trial, "WAIT_S", 0.0)
+
+
+@pytest.fixture
+async def right(database: Database, tmp_path: Path) -> dict[str, Seen]:
+    """What both guards let through."""
+    return await look(database, tmp_path, BOTH)
+
+
+async def test_with_both_guards_each_route_does_its_work_and_shows_nothing_foreign(right: dict[str, Seen]) -> None:
+    for name, seen in right.items():
+        assert seen.answers[0].status in SUCCESS, f"{name}: {seen.answers[0]}; what body or past does it need?"
+        assert not seen.changed, name
+        assert not any(answer.foreign for answer in seen.answers), name
+        for answer in seen.answers[1:]:
+            assert answer.status == 404 or answer.body == NOTHING_FITS, (name, answer)
+
+
+@pytest.mark.parametrize("guards", [QUERY_ALONE, POLICY_ALONE], ids=["query", "policy"])
+async def test_either_guard_alone_is_as_good_as_both(
+    postgres: PostgresServer, tmp_path: Path, right: dict[str, Seen], guards: Guards
+) -> None:
+    database = postgres.fresh()
+    try:
+        found = await look(database, tmp_path, guards)
+    finally:
+        database.drop()
+    for name, seen in right.items():
+        assert found[name] == seen, name
+
+
+async def test_without_either_almost_every_route_leaks(
+    postgres: PostgresServer, tmp_path: Path, right: dict[str, Seen]
+) -> None:
+    """The control: what is called here would find what it is meant to find."""
+    database = postgres.fresh()
+    try:
+        found = await look(database, tmp_path, NEITHER)
+    finally:
+        database.drop()
+    assert {name for name in right if found[name] == right[name]} == set(SAFE_WITHOUT)

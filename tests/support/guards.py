@@ -1,0 +1,169 @@
+"""The guards that keep tenants apart, taken away one at a time, and the customer API over what is left.
+
+Queries name the tenant, and row-level security enforces it. Either is to suffice alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import asyncpg
+import psycopg
+from quart import g, has_request_context
+
+from pulse_core.config import load_config
+from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
+from pulse_postgres.tokens import hash_token
+from pulse_server.web import create_app
+from pulse_server.web.services import Pools, Services
+from support import two_tenants
+from support.admin import Caller
+from support.tables import tenant_tables
+from support.two_tenants import DAY, TENANTS, an_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from quart.typing import TestClientProtocol
+
+    from support.database import Database
+
+OURS, THEIRS = TENANTS
+THEIR_DEVICE = "a-device-of-theirs"
+FOREIGN = (THEIRS, str(an_id(THEIRS)), THEIR_DEVICE)
+"""Whatever is the other tenant's has one of these in it."""
+
+_NAMES_THE_TENANT = re.compile(r"(?:\b\w+\.)?\btenant_id\s*=\s*\$\d+")
+_TOKEN = "pulse_" + "A" * 43
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\"]*")
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{32}\b")
+
+_MORE = """
+INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%(theirs)s, %(device)s, 's');
+INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
+    VALUES (%(theirs)s, %(device)s, %(day)s, 1, now(), 'telemetry', 's', '{"of": "theirs"}');
+UPDATE deliveries SET alert_id = delivery_id, route_id = delivery_id, cause = 'alert';
+INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at)
+    VALUES (%(ours)s, 'ours', 'customer_admin', %(hash)s, 'test', now() + interval '1 day');
+"""
+
+
+class Guards(NamedTuple):
+    """Which of them stand."""
+
+    query: bool
+    policy: bool
+
+
+class Forgetful(asyncpg.Connection):
+    """A connection on which no query of a customer's request says of which tenant: that condition is always true.
+
+    Before it is known who asks, nothing is changed: that is not what this guard guards.
+    """
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().fetch(_forgotten(query), *args, **options)
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().fetchrow(_forgotten(query), *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().fetchval(_forgotten(query), *args, **options)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().execute(_forgotten(query), *args, **options)
+
+    async def executemany(self, command: str, args: Any, **options: Any) -> Any:
+        return await super().executemany(_forgotten(command), args, **options)
+
+
+def _forgotten(query: str) -> str:
+    if not has_request_context() or "principal" not in g:
+        return query
+    return _NAMES_THE_TENANT.sub(lambda found: f"({found[0]} OR true)", query)
+
+
+class Answer(NamedTuple):
+    """What was answered, without what differs from one call to the next: times, and ids made meanwhile."""
+
+    status: int
+    body: str
+
+    @property
+    def foreign(self) -> bool:
+        """Whether something of the other tenant's stands in it."""
+        return any(each in self.body for each in FOREIGN)
+
+
+class World:
+    """Two tenants and the customer API, called by one of them."""
+
+    def __init__(self, hand: psycopg.Connection[Any], tables: list[str], caller: Caller) -> None:
+        self._hand = hand
+        self._tables = tables
+        self._caller = caller
+        self.app = caller.client.app
+
+    def begin_anew(self, then: str = "") -> None:
+        """Everything as it was at first, and then what happened next: a statement."""
+        self._hand.execute(f"TRUNCATE {', '.join(self._tables)}".encode())
+        two_tenants.fill_by(self._hand)
+        values = {"ours": OURS, "theirs": THEIRS, "device": THEIR_DEVICE, "day": DAY, "hash": hash_token(_TOKEN)}
+        self._hand.execute((_MORE + then).encode(), values)
+
+    def theirs(self) -> list[Any]:
+        """Every row of the other tenant's, as it stands."""
+        look = " UNION ALL ".join(
+            f"SELECT '{table} ' || to_jsonb(t)::text FROM {table} t WHERE tenant_id = '{THEIRS}'"
+            for table in self._tables
+        )
+        return self._hand.execute(f"{look} ORDER BY 1".encode()).fetchall()
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """Call a path. Whoever edits has seen the newest version."""
+        headers = {"If-Match": "*", "X-Request-Id": "the-same"}
+        status, said, _ = await self._caller.call(method, path, body, headers=headers)
+        text = said.decode() if isinstance(said, bytes) else json.dumps(said, indent=1)
+        return Answer(status, _ID.sub(_unless_known, _MOMENT.sub("(a time)", text)))
+
+
+def _unless_known(found: re.Match[str]) -> str:
+    known = {str(an_id(each)) for each in TENANTS}
+    return found[0] if found[0] in known else "(an id)"
+
+
+@asynccontextmanager
+async def application(
+    database: Database, folder: Path, kind: type[asyncpg.Connection[Any]], **overrides: Any
+) -> AsyncIterator[tuple[TestClientProtocol, Pools]]:
+    """The web application, every statement of which goes over connections of this kind; and its pools."""
+    config = load_config(None, **{"mode": "dev", "data_dir": folder, **overrides})
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
+    async with AsyncExitStack() as stack:
+        pools = {}
+        for name in Pools.__dataclass_fields__:
+            opening = asyncpg.create_pool(
+                database.dsn(f"pulse_{name}"), min_size=1, max_size=3, connection_class=kind, command_timeout=30
+            )
+            pools[name] = await stack.enter_async_context(opening)
+        await services.open(Pools(**pools))
+        stack.push_async_callback(services.close)
+        yield create_app(services).test_client(), Pools(**pools)
+
+
+@asynccontextmanager
+async def world(database: Database, folder: Path, guards: Guards) -> AsyncIterator[World]:
+    """The customer API on ``database``, behind these guards alone."""
+    tables = sorted(tenant_tables(database))
+    kind: type[asyncpg.Connection[Any]] = asyncpg.Connection if guards.query else Forgetful
+    with psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as hand:
+        if not guards.policy:
+            for table in tables:
+                hand.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY".encode())
+        async with application(database, folder, kind) as (client, _):
+            yield World(hand, tables, Caller(client, "", {"Authorization": f"Bearer {_TOKEN}"}))
