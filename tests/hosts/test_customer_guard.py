@@ -11,7 +11,7 @@ from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
-from support.rights import NOBODY, OURS, THEIRS, Route, routes, snapshot
+from support.rights import NOBODY, OURS, READERS, RIGHTS, THEIRS, Route, body_for, routes, snapshot
 from support.tables import tenant_tables
 from support.two_tenants import an_id
 
