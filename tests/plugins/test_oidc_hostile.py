@@ -197,3 +197,12 @@ async def test_the_self_check_does_not_keep_the_platform_from_starting(
     async with at_work(peer.issuer) as provider:
         with pytest.raises(TemporaryFailure, match=r"does not answer within 0\.3 s"):
             await type(provider).check(provider.config)
+
+
+async def test_while_it_is_broken_it_is_asked_seldom_and_nobody_waits_for_the_next_try(peer: StandIn) -> None:
+    peer.instead[METADATA] = answering({}, 503)
+    async with at_work(peer.issuer) as provider:
+        for _ in range(20):
+            with pytest.raises(TemporaryFailure):
+                await provider.begin(CALLBACK)
+    assert peer.asked[METADATA] == 1
