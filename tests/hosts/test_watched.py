@@ -12,12 +12,11 @@ import pytest_asyncio
 from quart import g, has_request_context, request
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.audit import AuditLog
 from support import two_tenants
 from support.admin import KEY, Admin, Caller
 from support.batches import judged
-from support.guards import application
+from support.guards import admin_api_over
 from support.rights import OPERATOR_ADMINS, OPERATORS, RIGHTS, Route, ask, routes
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def watching(filled: Database) -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def admin(filled: Database, tmp_path: Path, watching: None) -> AsyncIterator[Admin]:
-    async with application(filled, tmp_path, Watched, admin_key=KEY) as (client, pools):
-        yield Admin(client, ApiTokens(pools.admin))
+    async with admin_api_over(Watched, filled, tmp_path) as found:
+        yield found
 
 
 async def watched(admin: Admin) -> list[tuple[Caller, Route]]:
@@ -148,7 +147,7 @@ async def test_cut_off_between_the_line_and_the_look_the_line_stays(
     monkeypatch.setattr(AuditLog, "note", noted_and_cut_off)
     for number, (caller, route) in enumerate(found):
         status, body, _ = await ask(caller, route, headers={"X-Request-Id": f"between-{number}"})
-        assert status in {200, 201, 404, 409, 422, 503}, (str(route), body)
+        assert status < 500 or status == 503, (str(route), body)
         assert len(judged(filled, LINES, f"between-{number}")) == 1, str(route)
     assert Watched.early == []
 

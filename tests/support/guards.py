@@ -8,28 +8,23 @@ from __future__ import annotations
 import json
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 import asyncpg
 import psycopg
 from quart import g, has_request_context
 
-from pulse_core.config import load_config
-from pulse_core.plugins import load_plugins
-from pulse_core.secrets import SecretBox
 from pulse_postgres.tokens import hash_token
-from pulse_server.web import create_app
-from pulse_server.web.services import Pools, Services
 from support import two_tenants
-from support.admin import Caller
+from support.admin import Admin, Caller, admin_api
 from support.tables import tenant_tables
 from support.two_tenants import DAY, TENANTS, an_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from quart.typing import TestClientProtocol
 
     from support.database import Database
 
@@ -138,22 +133,14 @@ def _unless_known(found: re.Match[str]) -> str:
 
 
 @asynccontextmanager
-async def application(
-    database: Database, folder: Path, kind: type[asyncpg.Connection[Any]], **overrides: Any
-) -> AsyncIterator[tuple[TestClientProtocol, Pools]]:
-    """The web application, every statement of which goes over connections of this kind; and its pools."""
-    config = load_config(None, **{"mode": "dev", "data_dir": folder, **overrides})
-    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
+async def admin_api_over(
+    kind: type[asyncpg.Connection[Any]], database: Database, folder: Path, **overrides: Any
+) -> AsyncIterator[Admin]:
+    """As :func:`support.admin.admin_api`, with every statement going over connections of this kind."""
     async with AsyncExitStack() as stack:
-        pools = {}
-        for name in Pools.__dataclass_fields__:
-            opening = asyncpg.create_pool(
-                database.dsn(f"pulse_{name}"), min_size=1, max_size=3, connection_class=kind, command_timeout=30
-            )
-            pools[name] = await stack.enter_async_context(opening)
-        await services.open(Pools(**pools))
-        stack.push_async_callback(services.close)
-        yield create_app(services).test_client(), Pools(**pools)
+        with patch.object(asyncpg, "create_pool", partial(asyncpg.create_pool, connection_class=kind)):
+            admin = await stack.enter_async_context(admin_api(database, folder, **overrides))
+        yield admin
 
 
 @asynccontextmanager
@@ -165,5 +152,5 @@ async def world(database: Database, folder: Path, guards: Guards) -> AsyncIterat
         if not guards.policy:
             for table in tables:
                 hand.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY".encode())
-        async with application(database, folder, kind) as (client, _):
-            yield World(hand, tables, Caller(client, "", {"Authorization": f"Bearer {_TOKEN}"}))
+        async with admin_api_over(kind, database, folder) as admin:
+            yield World(hand, tables, Caller(admin.client, "", {"Authorization": f"Bearer {_TOKEN}"}))
