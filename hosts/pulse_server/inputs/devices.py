@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,6 +14,7 @@ from pulse_core.records import DeviceStatus
 from pulse_server.inputs.fields import (
     Body,
     DeviceId,
+    Moment,
     Page,
     Query,
     SiteId,
@@ -96,8 +96,8 @@ class DeviceQuery(DevicePage, TenantPage):
 class TelemetryQuery(Page):
     """Which readings of a device: newest first, in [start, end)."""
 
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
 
 
 class RemoveQuery(Query):
