@@ -126,6 +126,9 @@ def test_links_lead_from_what_is_made_to_what_can_be_done_with_it(document: dict
     made = document["paths"]["/customer/integrations"]["post"]["responses"]["201"]["links"]
     assert made["patch_customer_integration"]["parameters"] == {"integration_id": "$response.body#/integration_id"}
     assert {"get_customer_integration", "delete_customer_integration", "post_customer_integration_test"} <= made.keys()
+    assert made["post_customer_integration_routes"]["requestBody"] == {
+        "integration_id": "$response.body#/integration_id"
+    }
     listed = document["paths"]["/customer/alerts"]["get"]["responses"]["200"]["links"]
     assert listed["get_customer_alert"]["parameters"] == {"alert_id": "$response.body#/items/0/alert_id"}
     tenant = document["paths"]["/operator/tenants"]["post"]["responses"]["201"]["links"]["delete_operator_tenant"]

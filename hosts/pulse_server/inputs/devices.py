@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pulse_postgres.tenants import TENANT_ORDERS
 from pulse_server.inputs.fields import (
     Body,
     DeviceId,
+    Moment,
     OneOf,
     Page,
     Query,
@@ -129,8 +129,8 @@ class DeviceQuery(DevicePage, TenantPage):
 class TelemetryQuery(Page):
     """Which readings of a device: newest first, in [start, end)."""
 
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
 
 
 class RemoveQuery(Query):

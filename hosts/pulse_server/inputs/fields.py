@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
 LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
 _DAY_S = 24 * 3600
+_DATED = re.compile(r"\d{4}-\d\d-\d\d")
 USERNAME = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"
 Username = Annotated[str, StringConstraints(pattern=USERNAME)]
 TenantId = Annotated[str, StringConstraints(pattern=SMALL_ID)]
@@ -31,7 +33,7 @@ DeviceId = Annotated[str, StringConstraints(pattern=LONG_ID)]
 AlertType = Annotated[str, StringConstraints(pattern=SMALL_ID)]
 Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", strip_whitespace=True)]
 ChannelType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-StaleAfter = Annotated[float, Field(gt=0, le=31 * 86400, allow_inf_nan=False)]
+StaleAfter = Annotated[float, Field(ge=0.001, le=31 * 86400, allow_inf_nan=False)]
 
 
 def severity_number(value: Any) -> Any:
@@ -43,13 +45,20 @@ def severity_number(value: Any) -> Any:
     return value
 
 
+def _as_text(moment: Any) -> Any:
+    """Numbers, and texts that look like one, are not taken for seconds since the epoch."""
+    if not (isinstance(moment, str) and _DATED.match(moment)):
+        raise ValueError("not in ISO 8601")
+    return moment
+
+
 def in_utc(moment: datetime) -> datetime:
     """A time without a zone is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 SeverityName = Literal["INFO", "NOTICE", "WARNING", "MAJOR", "CRITICAL"]
-Moment = Annotated[datetime, AfterValidator(in_utc)]
+Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_as_text), AfterValidator(in_utc)]
 _SeverityInput = SeverityName | Annotated[int, Field(ge=1, le=5)]
 SeverityNumber = Annotated[
     int, BeforeValidator(severity_number, json_schema_input_type=_SeverityInput), Field(ge=1, le=5)

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.paging import read_cursor, write_cursor
-from pulse_server.inputs import TelemetryQuery, in_utc
 
 if TYPE_CHECKING:
     from pulse_core.api import DeviceKey, StoredReading, TelemetryStore
+    from pulse_server.inputs import TelemetryQuery
 
 LATEST_OF = 50
 """The latest values are looked for in so many of the newest readings."""
@@ -71,8 +71,8 @@ def _latest_us() -> int:
 
 
 def _us(moment: dt.datetime | None, default: int) -> int:
-    """Microseconds since the epoch; a time without a zone is UTC."""
-    return default if moment is None else (in_utc(moment) - _EPOCH) // dt.timedelta(microseconds=1)
+    """Microseconds since the epoch."""
+    return default if moment is None else (moment - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def _iso(at_us: int) -> dt.datetime:

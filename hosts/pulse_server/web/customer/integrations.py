@@ -80,7 +80,7 @@ async def one(integration_id: uuid.UUID, type_: str | None = None) -> Response:
 
 @blueprint.patch("/<uuid:integration_id>")
 @blueprint.patch("/<channel:type_>/<uuid:integration_id>")
-@described(HealthyIntegration, body=IntegrationPatch)
+@described(HealthyIntegration, body=IntegrationPatch, refuses=[405])
 async def change(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Change what is given."""
     only_if, wanted, mine = wanted_revisions(), await body_as(IntegrationPatch), own()
@@ -93,7 +93,7 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
 
 @blueprint.delete("/<uuid:integration_id>")
 @blueprint.delete("/<channel:type_>/<uuid:integration_id>")
-@described(status=204)
+@described(status=204, refuses=[405])
 async def remove(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Delete it with its routes, and cancel what waits for it; the ledger keeps what was sent."""
     mine = own()

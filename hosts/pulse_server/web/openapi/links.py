@@ -21,6 +21,8 @@ def add(paths: Mapping[str, Mapping[str, Any]], schemas: Mapping[str, Any]) -> N
             names, place = _ids(answer["content"]["application/json"]["schema"], schemas)
             if method == "post" or "items" in place:
                 found = dict(_leading_on(path, names, place, paths))
+                if method == "post":
+                    found |= dict(_wanting(path, names, paths, schemas))
                 answer.update({"links": found} if found else {})
 
 
@@ -49,6 +51,25 @@ def _leading_on(
                     given["confirm"] = f"{place}{wanted[-1]}"
                 name = operation["operationId"]
                 yield name, {"operationId": name, "parameters": given}
+
+
+def _wanting(
+    path: str, names: set[str], paths: Mapping[str, Mapping[str, Any]], schemas: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each operation of the same caller that makes something else, and wants the ids of what was made in its body."""
+    for other, operations in paths.items():
+        operation = operations.get("post", {})
+        if other == path or "{" in other or _caller(other) != _caller(path) or "requestBody" not in operation:
+            continue
+        body = _resolved(operation["requestBody"]["content"]["application/json"]["schema"], schemas)
+        wanted = [name for name in body.get("required", ()) if name.endswith("_id")]
+        if wanted and names >= set(wanted):
+            name, given = operation["operationId"], {each: f"$response.body#/{each}" for each in wanted}
+            yield name, {"operationId": name, "requestBody": given}
+
+
+def _caller(path: str) -> str:
+    return path.removeprefix("/api").split("/")[1]
 
 
 def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:

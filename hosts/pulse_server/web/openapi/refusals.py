@@ -14,6 +14,7 @@ MEANING = {
     401: "Whoever asks is not known: the token, or the key, is missing or not valid.",
     403: "The caller's role does not suffice.",
     404: "There is no such thing, or it is another tenant's.",
+    405: "What stands for an id is none, and reads as another path that knows no such method.",
     408: "The body did not come in time.",
     409: "It cannot be done as things are: it exists already, is finished, or has changed.",
     412: "It has changed since it was looked at.",

@@ -50,7 +50,7 @@ def _wrong(changes: dict[str, Any]) -> list[dict[str, str]]:
     if unknown:
         return [{"field": name, "message": f"there is no such setting{_near(name)}"} for name in unknown]
     try:
-        Settings(**changes)
+        Settings.model_validate(changes, strict=True)
     except ValidationError as error:
         return field_errors(error)
     return []
