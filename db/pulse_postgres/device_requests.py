@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +12,7 @@ from pulse_core.errors import NotFound, PermanentFailure
 from pulse_postgres.acting import acting
 from pulse_postgres.audit import audit
 from pulse_postgres.devices import one_device
+from pulse_postgres.revisions import demand_revision
 
 if TYPE_CHECKING:
     from pulse_postgres.connections import Connections
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 MOST_LABELS = 32
 
 _LOCK = """
-    SELECT name, labels, stale_after_s::float8 AS stale_after_s FROM devices
+    SELECT name, labels, stale_after_s::float8 AS stale_after_s, revision FROM devices
     WHERE tenant_id = $1 AND device_id = $2 FOR UPDATE
 """
 _CHANGE = """
@@ -45,15 +46,26 @@ class DeviceRequests:
     def __init__(self, pool: Connections) -> None:
         self._pool = pool
 
-    async def change(self, tenant_id: str, device_id: str, wanted: DeviceChanges, *, actor: str) -> dict[str, Any]:
+    async def change(
+        self,
+        tenant_id: str,
+        device_id: str,
+        wanted: DeviceChanges,
+        *,
+        actor: str,
+        only_if: Collection[str] | None = None,
+    ) -> dict[str, Any]:
         """Change a device and return it. Whoever judges it hears of that at commit.
 
+        :param only_if: see :func:`~pulse_postgres.revisions.demand_revision`.
         :raises NotFound: there is no such device. :raises PermanentFailure: too many labels.
+        :raises Stale: it is none of those revisions.
         """
         async with acting(self._pool) as connection:
             row = await connection.fetchrow(_LOCK, tenant_id, device_id)
             if row is None:
                 raise NotFound("there is no such device")
+            demand_revision(row["revision"], only_if)
             before = {**row, "labels": msgspec.json.decode(row["labels"])}
             after = _changed(before, wanted)
             details = {

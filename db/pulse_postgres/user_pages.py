@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pulse_postgres.connections import Connections
 
 SHOWN = """tenant_id, user_id, username, role, email, created_at, created_by, updated_at, disabled_at, last_login_at,
-    failed_logins, last_failed_at"""
+    revision, failed_logins, last_failed_at"""
 """What of ``users`` may be shown."""
 
 USER_ORDERS = Orders(

@@ -10,10 +10,12 @@ from pulse_core.errors import Conflict, NotFound
 from pulse_core.principal import Role
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
+from pulse_postgres.revisions import demand_revision
 from pulse_postgres.user_pages import SHOWN
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Collection
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -98,17 +100,27 @@ class UserRequests:
         return dict(row)
 
     async def change(
-        self, tenant_id: str, user_id: uuid.UUID, wanted: UserChanges, *, actor: str, may_be_last: bool = False
+        self,
+        tenant_id: str,
+        user_id: uuid.UUID,
+        wanted: UserChanges,
+        *,
+        actor: str,
+        may_be_last: bool = False,
+        only_if: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """Change a user and return it. Another role or password, and disabling, end the sessions.
 
         :param may_be_last: whether the last one in charge may step down.
+        :param only_if: see :func:`~pulse_postgres.revisions.demand_revision`.
         :raises NotFound: there is no such user. :raises Conflict: nobody would be left in charge.
+        :raises Stale: it is none of those revisions.
         """
         async with acting(self._pool) as connection:
             if wanted.steps_down and not may_be_last:
                 await _demand_another(connection, tenant_id, user_id)
             before = _found(await connection.fetchrow(_LOCKED, tenant_id, user_id))
+            demand_revision(before["revision"], only_if)
             row = _found(await _update(connection, tenant_id, user_id, wanted))
             if wanted.ends_sessions:
                 await connection.execute(_END_SESSIONS, tenant_id, user_id)
@@ -118,12 +130,21 @@ class UserRequests:
             )
         return dict(row)
 
-    async def remove(self, tenant_id: str, user_id: uuid.UUID, *, actor: str, may_be_last: bool = False) -> None:
+    async def remove(
+        self,
+        tenant_id: str,
+        user_id: uuid.UUID,
+        *,
+        actor: str,
+        may_be_last: bool = False,
+        only_if: Collection[str] | None = None,
+    ) -> None:
         """Remove a user with all sessions; the audit log keeps what they did. Raises as :meth:`change`."""
         async with acting(self._pool) as connection:
             if not may_be_last:
                 await _demand_another(connection, tenant_id, user_id)
             user = _found(await connection.fetchrow(_LOCKED, tenant_id, user_id))
+            demand_revision(user["revision"], only_if)
             await connection.execute(_REMOVE, tenant_id, user_id)
             await audit(connection, actor, "user.remove", tenant_id=tenant_id, resource=user["username"])
 

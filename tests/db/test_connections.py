@@ -9,12 +9,16 @@ import pytest
 from pulse_core.api import DeviceKey, PluginConfig, StoredReading
 from pulse_core.errors import NotFound
 from pulse_core.records import Route
+from pulse_core.routing import route
 from pulse_core.trial import a_test
+from pulse_postgres.alert_requests import AlertRequests
+from pulse_postgres.api_tokens import ApiTokens, token_page
 from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.counts import count_all
 from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
 from pulse_postgres.delivery.requests import DeliveryRequests
+from pulse_postgres.device_requests import DeviceChanges, DeviceRequests
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_health import health_of
@@ -23,6 +27,8 @@ from pulse_postgres.integrations import Integrations
 from pulse_postgres.paging import Page
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.user_pages import user_page
+from pulse_postgres.user_requests import UserChanges, UserRequests
 from support import two_tenants
 from support.batches import NOW_US, judged
 from support.tables import tenant_tables
@@ -76,6 +82,10 @@ READS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "device": lambda pool, tenant: one_device(pool, tenant, "d"),
     "readings": readings,
     "counts": counts,
+    "devices by label": lambda pool, tenant: device_page(pool, DeviceFilter(label="label:value"), tenant_id=tenant),
+    "users": lambda pool, tenant: user_page(pool, tenant_id=tenant),
+    "user": lambda pool, tenant: UserRequests(pool).get(tenant, THEIR_ID),
+    "tokens": lambda pool, tenant: token_page(pool, tenant_id=tenant),
     "audit log": lambda pool, tenant: own_audit_page(pool, AuditFilter(), tenant),
     "replayable": lambda pool, tenant: DeliveryRequests(pool).count(tenant, DeliveryFilter()),
 }
@@ -115,6 +125,16 @@ WRITES: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "delete route": lambda pool, tenant: Integrations(pool).delete_route(tenant, THEIR_ID, actor="t"),
     "replay": lambda pool, tenant: DeliveryRequests(pool).replay(tenant, THEIR_ID, actor="t"),
     "cancel": lambda pool, tenant: DeliveryRequests(pool).cancel(tenant, THEIR_ID, actor="t"),
+    "acknowledge": lambda pool, tenant: AlertRequests(pool, route).acknowledge(tenant, THEIR_ID, actor="t"),
+    "close": lambda pool, tenant: AlertRequests(pool, route).close(tenant, THEIR_ID, actor="t"),
+    "change device": lambda pool, tenant: DeviceRequests(pool).change(
+        tenant, "only-theirs", DeviceChanges(name="mine"), actor="t"
+    ),
+    "change user": lambda pool, tenant: UserRequests(pool).change(
+        tenant, THEIR_ID, UserChanges(disabled=True), actor="t"
+    ),
+    "remove user": lambda pool, tenant: UserRequests(pool).remove(tenant, THEIR_ID, actor="t"),
+    "revoke token": lambda pool, tenant: ApiTokens(pool).revoke(THEIR_ID, tenant_id=tenant, actor="t"),
     "test": lambda pool, tenant: DeliveryRequests(pool).test(
         tenant, THEIR_ID, lambda made: a_test(tenant, made, "t"), actor="t"
     ),
@@ -126,7 +146,13 @@ async def test_nothing_of_another_tenant_is_changed(
     web: asyncpg.Pool[Any], database: Database, write: Callable[[Any, str], Awaitable[Any]]
 ) -> None:
     look = "SELECT to_jsonb(t)::text FROM {} t ORDER BY 1"
-    tables = ("integrations", "integration_routes", "deliveries", "audit_log")
+    judged(database, "UPDATE devices SET name = 'theirs' WHERE tenant_id = %s RETURNING true", THEIRS)
+    judged(
+        database,
+        "INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%s, 'only-theirs', 's') RETURNING true",
+        THEIRS,
+    )
+    tables = sorted(tenant_tables(database))
     before = [judged(database, look.format(table)) for table in tables]
     superuser = await open_pool(database.url, name="test", max_size=1)
     try:

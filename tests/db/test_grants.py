@@ -131,6 +131,42 @@ def test_no_role_changes_the_schema(filled: Database, role: str) -> None:
             run(filled, role, statement)
 
 
+def test_a_customer_writes_what_proves_who_somebody_is_and_never_reads_it(filled: Database) -> None:
+    values = {"t": OURS, "hash": b"y" * 32}
+    with psycopg.connect(filled.dsn("pulse_web"), cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (OURS,))
+        work = """
+            INSERT INTO users (tenant_id, username, role, email, password_hash, created_by)
+                VALUES (%(t)s, 'new', 'customer_viewer', '', 'h', 'test') RETURNING user_id, username;
+            UPDATE users SET password_hash = 'h2', updated_at = now() WHERE tenant_id = %(t)s;
+            INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at)
+                VALUES (%(t)s, 'n', 'customer_viewer', %(hash)s, 'test', now()) RETURNING token_id;
+            UPDATE sessions SET ended_at = now() WHERE tenant_id = %(t)s
+        """
+        connection.execute(work.encode(), values)
+    for statement in (
+        "SELECT password_hash FROM users",
+        "UPDATE users SET password_hash = password_hash || 'x'",
+        "UPDATE users SET email = password_hash",
+        "UPDATE users SET username = 'x'",
+        "UPDATE users SET tenant_id = 'tenant-b'",
+        "INSERT INTO users (username, role, password_hash, created_by, user_id) VALUES ('x', 'o', 'h', 't', NULL)",
+        "SELECT token_hash FROM api_tokens",
+        "UPDATE api_tokens SET token_hash = 'x'",
+        "UPDATE api_tokens SET role = 'customer_admin'",
+        "UPDATE api_tokens SET expires_at = now()",
+        "DELETE FROM api_tokens",
+        "INSERT INTO sessions (tenant_id, user_id, expires_at) SELECT tenant_id, user_id, now() FROM users",
+        "SELECT FROM refresh_tokens",
+        "UPDATE devices SET token_hash = NULL",
+        "UPDATE devices SET site_id = 'x'",
+        "UPDATE devices SET revoked_at = NULL",
+        "UPDATE alerts SET severity = 1",
+        "UPDATE device_labels SET value = 'x'",
+    ):
+        refused(filled, "pulse_web", statement)
+
+
 def test_the_pipeline_does_its_work(filled: Database) -> None:
     work = """
         SELECT ensure_telemetry_day('2026-01-03');

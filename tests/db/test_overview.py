@@ -288,6 +288,32 @@ async def test_a_foreign_cursor_is_refused(cursor: str, overview: Overview) -> N
             await ask(cursor=cursor)
 
 
+async def test_the_filter_by_status_and_the_status_that_is_shown_agree(overview: Overview, database: Database) -> None:
+    """Whatever the registry and the state say of a device, together."""
+    with database.superuser() as hand:
+        hand.execute("INSERT INTO tenants VALUES ('tenant-a')")
+        hand.execute(
+            "INSERT INTO devices (tenant_id, device_id, site_id, revoked_at)"
+            " SELECT 'tenant-a', concat_ws(':', s, u, r), 's', CASE WHEN r THEN now() END"
+            " FROM unnest(ARRAY['ONLINE', 'STALE', 'UNKNOWN', 'none']) s, unnest(ARRAY['past', 'future', 'never']) u,"
+            " unnest(ARRAY[true, false]) r"
+        )
+        hand.execute(
+            "INSERT INTO device_state (tenant_id, device_id, status, status_since, status_until)"
+            " SELECT tenant_id, device_id, split_part(device_id, ':', 1), now(),"
+            " CASE split_part(device_id, ':', 2) WHEN 'past' THEN now() - interval '1 hour'"
+            " WHEN 'future' THEN now() + interval '1 hour' END"
+            " FROM devices WHERE device_id NOT LIKE 'none%'"
+        )
+    shown = (await overview.devices(limit=200)).items
+    assert len(shown) == 24
+    for status in DeviceStatus:
+        expected = [item["device_id"] for item in shown if item["status"] == status]
+        assert expected, status
+        found = await through(overview.devices, status=str(status))
+        assert [item["device_id"] for item in found] == expected, status
+
+
 async def test_a_page_costs_a_page(overview: Overview, pool: asyncpg.Pool[Any], database: Database) -> None:
     """100,000 devices, closed alerts and deliveries: a page reads some hundred rows of them, by index."""
     with database.superuser() as hand:

@@ -61,7 +61,13 @@ async def settings(admin: Admin) -> Thing:
     return Thing(await admin.operator(Role.OPERATOR_ADMIN), "/settings", {"RATE_LIMIT_RPS": 7}, "POST", other=8)
 
 
-KINDS = {"integration": integration, "route": route, "tenant": tenant, "settings": settings}
+async def user(admin: Admin) -> Thing:
+    customer = await admin.customer()
+    made = await customer.post("/users", {"username": "bob", "role": "customer_viewer"})
+    return Thing(customer, f"/users/{made[1]['user_id']}", {"email": "x@example.com"}, made=made, other="y@example.com")
+
+
+KINDS = {"integration": integration, "route": route, "tenant": tenant, "settings": settings, "user": user}
 
 
 @pytest.fixture(params=KINDS)
@@ -80,6 +86,7 @@ async def test_an_edit_goes_on_from_what_its_caller_saw(thing: Thing) -> None:
     for stale in (first, f'"nothing", {first}', f"W/{second}", '"0"', '"99999999999999999999"', '""'):
         status, problem, _ = await thing.change(stale, **dict.fromkeys(thing.edit, thing.other))
         assert (status, problem["title"]) == (412, "Precondition Failed"), stale
+    changed.pop("initial_password", None)  # shown in answers to edits alone
     assert (await thing.caller.get(thing.path))[1] == changed
     for fresh in ("{}", '"nothing", {}', "*", None):
         now = await thing.tag()
@@ -110,7 +117,7 @@ async def test_of_many_that_saw_the_same_one_edits(thing: Thing) -> None:
     assert sorted(status for status, _, _ in answers) == [200, *[412] * 11]
 
 
-@pytest.mark.parametrize("kind", ["integration", "route", "tenant"])
+@pytest.mark.parametrize("kind", ["integration", "route", "tenant", "user"])
 async def test_a_stale_deletion_deletes_nothing(admin: Admin, database: Database, kind: str) -> None:
     thing = await KINDS[kind](admin)
     stale = await thing.tag()
@@ -123,6 +130,17 @@ async def test_a_stale_deletion_deletes_nothing(admin: Admin, database: Database
     assert (await thing.caller.delete(path, headers={"If-Match": fresh}))[0] in {200, 204}
     for if_match in (fresh, "*"):
         assert (await thing.caller.delete(path, headers={"If-Match": if_match}))[0] == 404
+
+
+async def test_a_device_is_edited_on_condition_by_customers_and_with_the_admin_key(admin: Admin) -> None:
+    await admin.device("dev-1")
+    for caller, path in ((await admin.customer(), "/devices/dev-1"), (admin, "/devices/tenant-a/dev-1")):
+        stale = (await caller.get(path))[2]["ETag"]
+        status, changed, headers = await caller.patch(path, {"name": path}, headers={"If-Match": stale})
+        assert (status, changed["name"]) == (200, path)
+        assert (await caller.patch(path, {"name": "x"}, headers={"If-Match": stale}))[0] == 412
+        assert (await caller.patch(path, {"name": "y"}, headers={"If-Match": headers["ETag"]}))[0] == 200
+        assert (await caller.get(path))[1]["name"] == "y"
 
 
 async def test_what_a_list_shows_can_be_edited_on_condition(admin: Admin) -> None:

@@ -4,7 +4,7 @@ REVOKE DELETE ON users FROM pulse_web;
 REVOKE UPDATE (role, email, password_hash, disabled_at, updated_at, failed_logins) ON users FROM pulse_web;
 REVOKE INSERT (tenant_id, username, role, email, password_hash, created_by) ON users FROM pulse_web;
 REVOKE SELECT (tenant_id, user_id, username, role, email, created_at, created_by, updated_at, disabled_at, last_login_at,
-    failed_logins, last_failed_at) ON users FROM pulse_web;
+    failed_logins, last_failed_at, revision) ON users FROM pulse_web;
 REVOKE UPDATE (revoked_at) ON api_tokens FROM pulse_web;
 REVOKE INSERT (tenant_id, name, role, scopes, token_hash, created_by, expires_at) ON api_tokens FROM pulse_web;
 REVOKE UPDATE (closed_at, held) ON alerts FROM pulse_web;

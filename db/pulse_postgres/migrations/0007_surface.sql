@@ -75,7 +75,7 @@ GRANT UPDATE (revoked_at) ON api_tokens TO pulse_web;
 GRANT SELECT (scopes) ON api_tokens TO pulse_web, pulse_operator;
 -- and has users, whose passwords' hashes it never reads either.
 GRANT SELECT (tenant_id, user_id, username, role, email, created_at, created_by, updated_at, disabled_at, last_login_at,
-    failed_logins, last_failed_at) ON users TO pulse_web;
+    failed_logins, last_failed_at, revision) ON users TO pulse_web;
 GRANT INSERT (tenant_id, username, role, email, password_hash, created_by) ON users TO pulse_web;
 GRANT UPDATE (role, email, password_hash, disabled_at, updated_at, failed_logins) ON users TO pulse_web;
 GRANT DELETE ON users TO pulse_web;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -21,6 +21,7 @@ class Answer(BaseModel):
 class Versioned(Answer):
     """An object that people edit."""
 
+    versioned: ClassVar[bool] = True
     revision: int
     """Counts its edits; the ``ETag`` is made of it, and ``If-Match: "7"`` edits only what is still that."""
 

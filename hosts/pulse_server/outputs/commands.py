@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pulse_core.commands import CommandStatus
-from pulse_server.outputs.answers import Answer, PageOf
+from pulse_server.outputs.answers import Answer, PageOf, Time
 
 
-class CommandAnswer(Answer):
+class Command(Answer):
     """One command."""
 
     tenant_id: str
@@ -20,15 +19,36 @@ class CommandAnswer(Answer):
     payload: Any
     status: CommandStatus
     """EXPIRED with a ``sent_at``: the device got it, and did not acknowledge it in time."""
-    created_at: datetime
+    created_at: Time
     created_by: str
-    expires_at: datetime
-    sent_at: datetime | None
+    expires_at: Time
+    sent_at: Time | None
     """When the device got it first."""
-    acknowledged_at: datetime | None
+    acknowledged_at: Time | None
     way: str | None
     """By which way in the device got it, as ``http``."""
 
 
-class CommandsAnswer(PageOf[CommandAnswer]):
-    """Commands, the newest first."""
+CommandList = PageOf[Command]
+
+
+class CommandToDo(Answer):
+    """A command, as its device gets it."""
+
+    command_id: uuid.UUID
+    name: str
+    payload: Any
+    created_at: Time
+    expires_at: Time
+
+
+class CommandsToDo(Answer):
+    """What a device is asked to do, the oldest first. It is given again until it is acknowledged."""
+
+    commands: list[CommandToDo]
+
+
+class CommandAcknowledged(Answer):
+    """It is noted that the device has done it."""
+
+    status: Literal["acknowledged"]

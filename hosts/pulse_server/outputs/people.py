@@ -6,10 +6,10 @@ import uuid
 from datetime import datetime
 
 from pulse_core.principal import Role
-from pulse_server.outputs.answers import Answer
+from pulse_server.outputs.answers import Answer, Versioned
 
 
-class UserAnswer(Answer):
+class User(Versioned):
     """A user, without what proves who they are."""
 
     tenant_id: str
@@ -28,14 +28,14 @@ class UserAnswer(Answer):
     last_failed_at: datetime | None
 
 
-class UserMade(UserAnswer):
+class UserMade(User):
     """A user who was made, or changed."""
 
     initial_password: str | None
     """The password that was made up, shown this once; null: it was given, or stays."""
 
 
-class TokenAnswer(Answer):
+class Token(Answer):
     """An API token, without what it is."""
 
     tenant_id: str
@@ -53,7 +53,7 @@ class TokenAnswer(Answer):
     revoked_at: datetime | None
 
 
-class TokenMade(TokenAnswer):
+class TokenMade(Token):
     """A new API token."""
 
     token: str

@@ -26,19 +26,25 @@ _LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 
 
 def versioned(
-    value: Mapping[str, Any], status: int = 200, *, revision: object = None, living: bool = False
+    value: Mapping[str, Any],
+    status: int = 200,
+    *,
+    revision: object = None,
+    living: bool = False,
+    once: Mapping[str, Any] | None = None,
 ) -> Response:
     """Answer with an object and its ETag; 304 to a GET whose If-None-Match names it.
 
     :param revision: of the object; None: ``value["revision"]``.
     :param living: there is more in ``value`` than what is edited (health, status): that changes the ETag too, but not
         what If-Match compares.
+    :param once: what this answer alone says besides, as a password that was made up: no part of the object.
     """
     tag = str(value["revision"] if revision is None else revision)
     if living:
         tag += f".{hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:12]}"
     known = request.method in {"GET", "HEAD"} and _is_known(tag)
-    response = Response(status=304) if known else reply(value, status)
+    response = Response(status=304) if known else reply({**value, **(once or {})}, status)
     response.headers["ETag"] = f'"{tag}"'
     return response
 

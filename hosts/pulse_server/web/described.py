@@ -29,6 +29,7 @@ class Description:
     name: str
     known: bool
     refuses: frozenset[int]
+    on_condition: bool
 
 
 def described(
@@ -42,6 +43,7 @@ def described(
     name: str = "",
     known: bool = False,
     refuses: Collection[int] = (),
+    on_condition: bool = False,
 ) -> Callable[[RouteT], RouteT]:
     """Say of a route what it answers (with ``status``; None: nothing) and takes. Checks nothing: the route does.
 
@@ -50,8 +52,10 @@ def described(
     :param name: the operation's name for clients, without the method, when the one made of its path will not do.
     :param known: for whoever has a valid token, of any role; where a blueprint demands roles, that is known by itself.
     :param refuses: statuses of problems that do not follow from what it takes and who may call it.
+    :param on_condition: it looks at If-Match; whatever answers with a Versioned model does so by itself.
     """
     answers = {status: answer, **(also or {})}
+    versioned = on_condition or any(getattr(model, "versioned", False) for model in answers.values())
 
     def describe(route: RouteT) -> RouteT:
         if query is not None:
@@ -61,7 +65,8 @@ def described(
         for code, model in answers.items():
             if model is not None:
                 document_response(model, code)(route)
-        setattr(route, _ATTRIBUTE, Description(answers, query, body, body_optional, name, known, frozenset(refuses)))
+        said = Description(answers, query, body, body_optional, name, known, frozenset(refuses), versioned)
+        setattr(route, _ATTRIBUTE, said)
         return route
 
     return describe

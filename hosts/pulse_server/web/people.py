@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from quart import current_app
+from quart import Response, current_app
 
 from pulse_core.errors import TooMany
 from pulse_postgres.user_requests import UserChanges
 from pulse_server.throttle import Throttle
 from pulse_server.web.bodies import Problem
+from pulse_server.web.conditions import versioned
 from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pulse_core.principal import Role
     from pulse_postgres.user_requests import UserRequests
     from pulse_server.inputs import CustomerUserBody, CustomerUserPatch, NewUserBody, UserPatch
@@ -41,15 +44,13 @@ def charge_name_try() -> None:
         raise TooMany("too many new users at once", retry_after_s=wait_s)
 
 
-async def added(
-    users: UserRequests, tenant_id: str, wanted: CustomerUserBody | NewUserBody, actor: str
-) -> dict[str, Any]:
+async def added(users: UserRequests, tenant_id: str, wanted: CustomerUserBody | NewUserBody, actor: str) -> Response:
     """Make a user; the answer shows a password that was made up."""
     charge_name_try()
     password = await services().new_passwords.make(wanted.username, wanted.password)
     role: Role = wanted.role
     made = await users.add(tenant_id, wanted.username, role, password.hashed, email=wanted.email, actor=actor)
-    return {**made, "initial_password": password.initial}
+    return versioned(made, 201, living=True, once={"initial_password": password.initial})
 
 
 async def changed(
@@ -59,7 +60,8 @@ async def changed(
     actor: str,
     *,
     may_be_last: bool = False,
-) -> dict[str, Any]:
+    only_if: Collection[str] | None = None,
+) -> Response:
     """Change a user; the answer shows a password that was made up."""
     password = None
     if wanted.reset_password or wanted.password is not None:
@@ -70,5 +72,7 @@ async def changed(
         disabled=wanted.disabled,
         password_hash=password.hashed if password else None,
     )
-    after = await users.change(before["tenant_id"], before["user_id"], changes, actor=actor, may_be_last=may_be_last)
-    return {**after, "initial_password": password.initial if password else None}
+    after = await users.change(
+        before["tenant_id"], before["user_id"], changes, actor=actor, may_be_last=may_be_last, only_if=only_if
+    )
+    return versioned(after, living=True, once={"initial_password": password.initial if password else None})

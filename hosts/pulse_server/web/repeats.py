@@ -63,7 +63,8 @@ async def once(work: Callable[[], Awaitable[ResponseReturnValue]]) -> ResponseRe
 
     Whoever is let in has been let in: call it where the route would be called.
     """
-    key, caller = _key(), _caller()
+    caller = _caller()
+    key = _key() if caller is not None else None
     if key is None or caller is None:
         return await work()
     # A caller that hangs up must find the answer when it comes back: so the work goes on without it.

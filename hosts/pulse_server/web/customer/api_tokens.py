@@ -10,12 +10,12 @@ from pulse_core.principal import Role
 from pulse_postgres.api_tokens import token_page
 from pulse_server.inputs import CustomerTokenBody, TokenPage
 from pulse_server.outputs.answers import PageOf
-from pulse_server.outputs.people import TokenAnswer, TokenMade
+from pulse_server.outputs.people import Token, TokenMade
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.customer.own import own
+from pulse_server.web.demands import demands
 from pulse_server.web.described import described
 from pulse_server.web.people import demand_person
-from pulse_server.web.principal import demand_role
 from pulse_server.web.replies import page_reply, reply
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ blueprint = Blueprint("customer_api_tokens", __name__, url_prefix="/api-tokens")
 
 
 @blueprint.before_request
+@demands(Role.CUSTOMER_ADMIN)
 async def demand_admin() -> None:
     """What else may call us is not a viewer's business."""
-    await demand_role([Role.CUSTOMER_ADMIN])
 
 
 @blueprint.get("")
-@described(PageOf[TokenAnswer], query=TokenPage)
+@described(PageOf[Token], query=TokenPage)
 async def show() -> Response:
     """The tenant's tokens, those that are over too; never what they are."""
     asked, mine = query_as(TokenPage), own()

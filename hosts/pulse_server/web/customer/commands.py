@@ -11,7 +11,7 @@ from pulse_postgres.command_requests import CommandRequests
 from pulse_postgres.devices import one_device
 from pulse_postgres.paging import parted
 from pulse_server.inputs.commands import CommandBody, CommandPage, DeviceCommandPage
-from pulse_server.outputs.commands import CommandAnswer, CommandsAnswer
+from pulse_server.outputs.commands import Command, CommandList
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
@@ -24,7 +24,7 @@ blueprint = Blueprint("customer_commands", __name__)
 
 
 @blueprint.get("/commands")
-@described(CommandsAnswer, query=CommandPage)
+@described(CommandList, query=CommandPage)
 async def show() -> Response:
     """The tenant's commands, newest first."""
     part, wanted = parted(query_as(CommandPage).model_dump())
@@ -33,7 +33,7 @@ async def show() -> Response:
 
 
 @blueprint.get("/commands/<uuid:command_id>")
-@described(CommandAnswer)
+@described(Command)
 async def one(command_id: uuid.UUID) -> Response:
     """One command."""
     mine = own()
@@ -41,7 +41,7 @@ async def one(command_id: uuid.UUID) -> Response:
 
 
 @blueprint.get("/devices/<device_id>/commands")
-@described(CommandsAnswer, query=DeviceCommandPage)
+@described(CommandList, query=DeviceCommandPage)
 async def of_device(device_id: str) -> Response:
     """The commands of one device, newest first."""
     mine = own()
@@ -53,7 +53,7 @@ async def of_device(device_id: str) -> Response:
 
 
 @blueprint.post("/devices/<device_id>/commands")
-@described(CommandAnswer, body=CommandBody, status=201)
+@described(Command, body=CommandBody, status=201)
 async def queue(device_id: str) -> Response:
     """Queue a command; 409 when the device is revoked, or has 100 open ones."""
     mine = own()

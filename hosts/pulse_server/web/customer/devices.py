@@ -12,7 +12,7 @@ from pulse_server.inputs import DevicePage, DevicePatch, TelemetryQuery
 from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList, ReadingList
 from pulse_server.web import readings
 from pulse_server.web.bodies import body_as, query_as
-from pulse_server.web.conditions import versioned
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.device_changes import changes_of
@@ -53,8 +53,9 @@ async def change(device_id: str) -> Response:
     """Change its name, its labels, or after how long it is stale."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
-    wanted = changes_of(await body_as(DevicePatch))
-    return reply(await mine.devices.change(mine.tenant_id, device_id, wanted, actor=mine.actor))
+    only_if, wanted = wanted_revisions(), changes_of(await body_as(DevicePatch))
+    changed = await mine.devices.change(mine.tenant_id, device_id, wanted, actor=mine.actor, only_if=only_if)
+    return versioned(changed, living=True)
 
 
 @blueprint.get("/<device_id>/telemetry")

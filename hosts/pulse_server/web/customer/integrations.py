@@ -93,7 +93,7 @@ async def change(integration_id: uuid.UUID, type_: str | None = None) -> Respons
 
 @blueprint.delete("/<uuid:integration_id>")
 @blueprint.delete("/<channel:type_>/<uuid:integration_id>")
-@described(status=204, refuses=[405])
+@described(status=204, refuses=[405], on_condition=True)
 async def remove(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     """Delete it with its routes, and cancel what waits for it; the ledger keeps what was sent."""
     mine = own()

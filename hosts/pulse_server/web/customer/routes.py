@@ -72,7 +72,7 @@ async def change(route_id: uuid.UUID) -> Response:
 
 
 @blueprint.delete("/<uuid:route_id>")
-@described(status=204)
+@described(status=204, on_condition=True)
 async def remove(route_id: uuid.UUID) -> Response:
     """Delete a route."""
     mine = own()

@@ -10,13 +10,14 @@ from pulse_core.principal import Role
 from pulse_postgres.user_pages import user_page
 from pulse_server.inputs import CustomerUserBody, CustomerUserPatch, UserPage
 from pulse_server.outputs.answers import PageOf
-from pulse_server.outputs.people import UserAnswer, UserMade
+from pulse_server.outputs.people import User, UserMade
 from pulse_server.web.bodies import body_as, query_as
+from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import own
+from pulse_server.web.demands import demands
 from pulse_server.web.described import described
 from pulse_server.web.people import added, changed
-from pulse_server.web.principal import demand_role
-from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.replies import page_reply
 
 if TYPE_CHECKING:
     import uuid
@@ -25,13 +26,13 @@ blueprint = Blueprint("customer_users", __name__, url_prefix="/users")
 
 
 @blueprint.before_request
+@demands(Role.CUSTOMER_ADMIN)
 async def demand_admin() -> None:
     """Who else may log in is not a viewer's business."""
-    await demand_role([Role.CUSTOMER_ADMIN])
 
 
 @blueprint.get("")
-@described(PageOf[UserAnswer], query=UserPage)
+@described(PageOf[User], query=UserPage)
 async def show() -> Response:
     """The tenant's users by name."""
     asked, mine = query_as(UserPage), own()
@@ -43,30 +44,30 @@ async def show() -> Response:
 async def create() -> Response:
     """Make a user; 409 when the name is taken, by whomever in this installation."""
     wanted, mine = await body_as(CustomerUserBody), own()
-    return reply(await added(mine.users, mine.tenant_id, wanted, mine.actor), 201)
+    return await added(mine.users, mine.tenant_id, wanted, mine.actor)
 
 
 @blueprint.get("/<uuid:user_id>")
-@described(UserAnswer)
+@described(User)
 async def one(user_id: uuid.UUID) -> Response:
     """One user."""
     mine = own()
-    return reply(await mine.users.get(mine.tenant_id, user_id))
+    return versioned(await mine.users.get(mine.tenant_id, user_id), living=True)
 
 
 @blueprint.patch("/<uuid:user_id>")
 @described(UserMade, body=CustomerUserPatch)
 async def change(user_id: uuid.UUID) -> Response:
     """Change role, address or password, disable or enable; 409 when nobody would be left in charge."""
-    wanted, mine = await body_as(CustomerUserPatch), own()
+    only_if, wanted, mine = wanted_revisions(), await body_as(CustomerUserPatch), own()
     before = await mine.users.get(mine.tenant_id, user_id)
-    return reply(await changed(mine.users, before, wanted, mine.actor))
+    return await changed(mine.users, before, wanted, mine.actor, only_if=only_if)
 
 
 @blueprint.delete("/<uuid:user_id>")
-@described(status=204)
+@described(status=204, on_condition=True)
 async def remove(user_id: uuid.UUID) -> Response:
     """Remove a user, and end their sessions within 5 s; 409 when nobody would be left in charge."""
     mine = own()
-    await mine.users.remove(mine.tenant_id, user_id, actor=mine.actor)
+    await mine.users.remove(mine.tenant_id, user_id, actor=mine.actor, only_if=wanted_revisions())
     return Response(status=204)

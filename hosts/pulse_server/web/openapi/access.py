@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulse_server.web.cookies import PREFIX
+from pulse_server.web.csrf import HEADER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -15,6 +18,18 @@ SCHEMES: dict[str, Any] = {
         "type": "http",
         "scheme": "bearer",
         "description": "An API token, or an access token that a login gave.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": PREFIX,
+        "description": "What a browser got at ``/login``.",
+    },
+    "sessionToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": HEADER,
+        "description": "``session.csrf_token`` of ``GET /api/auth/status``: beside the cookie, to change anything.",
     },
     "adminKey": {
         "type": "apiKey",
@@ -41,12 +56,13 @@ def roles_of(demands: Iterable[Demand], method: str) -> tuple[Role, ...]:
     return found or ()
 
 
-def of_operation(roles: Sequence[Role], *, key: bool) -> dict[str, Any]:
+def of_operation(method: str, roles: Sequence[Role], *, key: bool) -> dict[str, Any]:
     """What the document says of it."""
     if key:
         return {"security": [{"adminKey": []}]}
     if roles:
-        return {"security": [{"bearer": []}], "x-roles": list(map(str, roles))}
+        session = ["session"] if method == "GET" else ["session", "sessionToken"]
+        return {"security": [{"bearer": []}, {name: [] for name in session}], "x-roles": list(map(str, roles))}
     return {"security": []}
 
 

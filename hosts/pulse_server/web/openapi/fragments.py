@@ -8,6 +8,7 @@ from pulse_core.records import MsgType
 from pulse_server.activation import PATH as ACTIVATE
 from pulse_server.inputs import LONG_ID, SMALL_ID, ActivateBody
 from pulse_server.inputs.readings import BatchBody, ReadingBody
+from pulse_server.outputs.commands import CommandAcknowledged, CommandsToDo
 from pulse_server.outputs.devices import DeviceToken
 from pulse_server.outputs.health import Alive, Ready
 from pulse_server.outputs.readings import Accepted, BatchAnswer, BatchProblem
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from pulse_server.web.openapi.schemas import Schemas
 
 TAKEN: tuple[type[BaseModel], ...] = (ActivateBody, ReadingBody, BatchBody)
-ANSWERED: tuple[type[BaseModel], ...] = (DeviceToken, Alive, Ready, Accepted, BatchAnswer, BatchProblem)
+ANSWERED: tuple[type[BaseModel], ...] = (
+    DeviceToken,
+    Alive,
+    Ready,
+    Accepted,
+    BatchAnswer,
+    BatchProblem,
+    CommandsToDo,
+    CommandAcknowledged,
+)
 
 _OF_BODIES = frozenset({400, 408, 413, 415, 422, 503})
 
@@ -37,11 +47,13 @@ def paths(schemas: Schemas, device_port: int) -> dict[str, Any]:
             }
         ]
     }
-    single = "/ingest/v1/tenant/{tenant_id}/device/{device_id}/{msg_type}"
+    device = "/ingest/v1/tenant/{tenant_id}/device/{device_id}"
     return {
         **_health(schemas),
         ACTIVATE: {"post": _activation(schemas)},
-        single: {**there, "post": _one_message(schemas)},
+        f"{device}/{{msg_type}}": {**there, "post": _one_message(schemas)},
+        f"{device}/commands": {**there, "get": _commands(schemas)},
+        f"{device}/commands/{{command_id}}/ack": {**there, "post": _acknowledgement(schemas)},
         "/ingest/v1/batch": {**there, "post": _batch(schemas)},
     }
 
@@ -92,14 +104,51 @@ def _one_message(schemas: Schemas) -> dict[str, Any]:
         "tags": ["device"],
         "security": [{"deviceToken": []}, {}],
         "parameters": [
-            _in_path("tenant_id", {"type": "string", "pattern": SMALL_ID}),
-            _in_path("device_id", {"type": "string", "pattern": LONG_ID}),
+            *_OF_DEVICE,
             _in_path("msg_type", {"type": "string", "enum": list(map(str, MsgType))}),
         ],
         "requestBody": {"required": True, "content": _json(schemas.taken(ReadingBody))},
         "responses": {
             "202": {"description": "Committed.", "content": _json(schemas.answered(Accepted))},
             **_refused(_OF_BODIES | {401, 404, 429}),
+        },
+    }
+
+
+def _commands(schemas: Schemas) -> dict[str, Any]:
+    whole = {
+        "limit": {"minimum": 1, "maximum": 100, "default": 100},
+        "wait_s": {"minimum": 0, "maximum": 30, "default": 0},
+    }
+    queries = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "integer", **bounds}}
+        for name, bounds in whole.items()
+    ]
+    return {
+        "operationId": "get_device_commands_to_do",
+        "summary": "Fetch what the device is asked to do; SENT is committed before the answer",
+        "description": "For the device, on the device port. With `wait_s` the answer waits so long for a command.",
+        "tags": ["device"],
+        "security": [{"deviceToken": []}],
+        "parameters": [*_OF_DEVICE, *queries],
+        "responses": {
+            "200": {"description": "The commands.", "content": _json(schemas.answered(CommandsToDo))},
+            **_refused({401, 404, 422, 429, 503}),
+        },
+    }
+
+
+def _acknowledgement(schemas: Schemas) -> dict[str, Any]:
+    return {
+        "operationId": "post_device_command_ack",
+        "summary": "Say that a command was carried out; 200 means that this is committed",
+        "description": "For the device, on the device port.",
+        "tags": ["device"],
+        "security": [{"deviceToken": []}],
+        "parameters": [*_OF_DEVICE, _in_path("command_id", {"type": "string", "format": "uuid"})],
+        "responses": {
+            "200": {"description": "Acknowledged.", "content": _json(schemas.answered(CommandAcknowledged))},
+            **_refused({401, 404, 429, 503}),
         },
     }
 
@@ -132,3 +181,9 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _refused(statuses: Collection[int]) -> dict[str, Any]:
     return {str(status): refusals.reference(status) for status in sorted(statuses)}
+
+
+_OF_DEVICE = (
+    _in_path("tenant_id", {"type": "string", "pattern": SMALL_ID}),
+    _in_path("device_id", {"type": "string", "pattern": LONG_ID}),
+)

@@ -15,7 +15,7 @@ from pulse_server.inputs import LONG_ID, SMALL_ID
 from pulse_server.outputs.answers import ProblemDetails
 from pulse_server.web.demands import demands_of
 from pulse_server.web.described import Description, description_of
-from pulse_server.web.openapi import access, fragments, names, refusals
+from pulse_server.web.openapi import access, fragments, headers, names, refusals
 from pulse_server.web.openapi.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -100,20 +100,23 @@ class Provider(OpenAPIProvider):
         words = any(not isinstance(each, UUIDConverter) for each in rule._converters.values())  # noqa: SLF001 - as quart-schema itself
         problems = sorted(refusals.of_operation(method, path, said, key=secured, roles=partial, words=words))
         answers = {str(status): self._answer(model) for status, model in said.answers.items()}
+        if said.on_condition and method == "GET":
+            answers["304"] = {"description": "It is still what ``If-None-Match`` names.", "headers": headers.ETAG}
         return {
             "operationId": f"{method.lower()}_{said.name}" if said.name else names.operation_id(method, path),
             "summary": summary.rstrip("."),
             "description": "\n\n".join(filter(None, [more.strip(), access.in_words(roles, key=key)])),
             "tags": [names.tag_of(path)],
-            **access.of_operation(roles, key=key),
-            "parameters": self._parameters(rule, said),
+            **access.of_operation(method, roles, key=key),
+            "parameters": [*self._parameters(rule, said), *headers.taken(method, said, secured=secured)],
             **({"requestBody": self._body(said)} if said.body is not None else {}),
             "responses": {**answers, **{str(status): refusals.reference(status) for status in problems}},
         }
 
     def _parameters(self, rule: Rule, said: Description) -> list[dict[str, Any]]:
         path = [self.build_path_parameter(name, converter) for name, converter in rule._converters.items()]  # noqa: SLF001 - as quart-schema itself
-        return path + (self._schemas.parameters(said.query) if said.query is not None else [])
+        query = self._schemas.parameters(said.query) if said.query is not None else []
+        return [*path, *query]
 
     def _body(self, said: Description) -> dict[str, Any]:
         assert said.body is not None  # noqa: S101 - for the type checker
@@ -124,4 +127,5 @@ class Provider(OpenAPIProvider):
         if model is None:
             return {"description": "Done."}
         content = {"application/json": {"schema": self._schemas.answered(model)}}
-        return {"description": (inspect.getdoc(model) or "").split("\n")[0], "content": content}
+        told = {"headers": headers.ETAG} if getattr(model, "versioned", False) else {}
+        return {"description": (inspect.getdoc(model) or "").split("\n")[0], "content": content, **told}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pulse_server.web.described import Description
 
 MEANING = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or a header is malformed.",
     401: "Whoever asks is not known: the token, or the key, is missing or not valid.",
     403: "The caller's role does not suffice.",
     404: "There is no such thing, or it is another tenant's.",
@@ -45,9 +45,10 @@ def of_operation(method: str, path: str, said: Description, *, key: bool, roles:
         404: "{" in path or names_others,
         422: said.query is not None or said.body is not None or changes or words,
         409: changes,
-        429: changes,
-        412: method in {"PATCH", "DELETE"},
+        429: key or roles,
+        412: said.on_condition and method != "GET",
         **dict.fromkeys(_OF_BODIES, said.body is not None),
+        400: said.body is not None or said.on_condition or (changes and method == "POST"),
     }
     return {status for status, possible in found.items() if possible} | said.refuses
 

@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 from pulse_postgres.api_tokens import token_page
 from pulse_server.inputs import OperatorTokenBody, TokenQuery
 from pulse_server.outputs.answers import PageOf
-from pulse_server.outputs.people import TokenAnswer, TokenMade
+from pulse_server.outputs.people import Token, TokenMade
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.described import described
 from pulse_server.web.operator.admins import demand_admin
@@ -26,7 +26,7 @@ blueprint.before_request(demand_admin)
 
 
 @blueprint.get("")
-@described(PageOf[TokenAnswer], query=TokenQuery)
+@described(PageOf[Token], query=TokenQuery)
 async def show() -> Response:
     """Tokens of all tenants and of operators, those that are over too; never what they are."""
     asked = query_as(TokenQuery)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Blueprint, Response
 
 from pulse_server.inputs.commands import CommandQuery
-from pulse_server.outputs.commands import CommandsAnswer
+from pulse_server.outputs.commands import CommandList
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
 from pulse_server.web.replies import page_reply
@@ -15,7 +15,7 @@ blueprint = Blueprint("commands", __name__, url_prefix="/commands")
 
 
 @blueprint.get("")
-@described(CommandsAnswer, query=CommandQuery)
+@described(CommandList, query=CommandQuery)
 async def show() -> Response:
     """Commands, newest first."""
     asked = query_as(CommandQuery)

@@ -54,7 +54,7 @@ async def change(tenant_id: str) -> Response:
 
 
 @blueprint.delete("/<tenant_id>")
-@described(TenantRemoved, query=RemoveQuery)
+@described(TenantRemoved, query=RemoveQuery, on_condition=True)
 async def remove(tenant_id: str) -> Response:
     """Remove a suspended tenant with all its data, for good; ``?confirm=`` repeats its id."""
     demand_tenant_id(tenant_id)
