@@ -29,6 +29,11 @@ WEBHOOK = {
     "config": {"url": "https://example.com/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
 }
 BODIES: dict[str, Any] = {
+    "POST /customer/users": {"username": "made", "role": "customer_viewer", "password": "correct horse battery"},
+    "PATCH /customer/users/<uuid:user_id>": {"email": "changed@example.com"},
+    "POST /customer/api-tokens": {"name": "made", "role": "customer_viewer"},
+    "PATCH /customer/devices/<device_id>": {"name": "changed"},
+    "POST /customer/devices/<device_id>/commands": {"name": "blink"},
     "POST /customer/integrations": WEBHOOK,
     "POST /customer/integrations/<channel:type_>": WEBHOOK,
     "PATCH /customer/integrations/<uuid:integration_id>": {"name": "changed", "enabled": False},
@@ -62,8 +67,14 @@ SAFE_WITHOUT = {
     "GET /customer/channel-types": "it asks the plugins, not the database",
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",
+    "POST /customer/users": "as above",
+    "POST /customer/api-tokens": "as above",
+    "POST /customer/devices/<device_id>/commands": "as above; a foreign device is refused by the composite foreign key",
 }
 """The routes at which nothing foreign is to be had even with neither guard, and why."""
+
+FOR_PEOPLE_ALONE = {"POST /customer/api-tokens"}
+"""What a program, as which everything is called here, is refused whatever it asks for."""
 
 
 class Seen(NamedTuple):
@@ -114,7 +125,8 @@ async def right(database: Database, tmp_path: Path) -> dict[str, Seen]:
 
 async def test_with_both_guards_each_route_does_its_work_and_shows_nothing_foreign(right: dict[str, Seen]) -> None:
     for name, seen in right.items():
-        assert seen.answers[0].status in SUCCESS, f"{name}: {seen.answers[0]}; what body or past does it need?"
+        wanted = [403] if name in FOR_PEOPLE_ALONE else SUCCESS
+        assert seen.answers[0].status in wanted, f"{name}: {seen.answers[0]}; what body or past does it need?"
         assert not seen.changed, name
         assert not any(answer.foreign for answer in seen.answers), name
         for answer in seen.answers[1:]:
@@ -143,4 +155,4 @@ async def test_without_either_almost_every_route_leaks(
         found = await look(database, tmp_path, NEITHER)
     finally:
         database.drop()
-    assert {name for name in right if found[name] == right[name]} == set(SAFE_WITHOUT)
+    assert {name for name in right if found[name] == right[name]} == set(SAFE_WITHOUT) & set(right)
