@@ -206,3 +206,10 @@ async def test_while_it_is_broken_it_is_asked_seldom_and_nobody_waits_for_the_ne
             with pytest.raises(TemporaryFailure):
                 await provider.begin(CALLBACK)
     assert peer.asked[METADATA] == 1
+
+
+async def test_a_document_that_is_too_long_is_none_though_its_beginning_is_one(peer: StandIn) -> None:
+    peer.instead[KEYS] = answering(json.dumps({"keys": [peer.keys[0].jwk]}) + " " * 70_000)
+    async with at_work(peer.issuer) as provider:
+        with pytest.raises(TemporaryFailure, match="something else than a JSON object"):
+            await peer.logged_in(provider)
