@@ -35,6 +35,7 @@ RIGHTS: dict[str, frozenset[str] | None] = {
     "GET /": NOT_FROM_ELSEWHERE,
     "GET /live/data.json": NOT_FROM_ELSEWHERE,
     "GET /static/<path:filename>": EVERYBODY,
+    "GET /assets/<version>/<name>": EVERYBODY,
     "GET /.well-known/jwks.json": EVERYBODY,
     "GET /.well-known/oauth-authorization-server": EVERYBODY,
     "POST /api/auth/token": EVERYBODY,
@@ -132,6 +133,7 @@ class Route(NamedTuple):
         return (
             path.replace("<channel:type_>", "webhook")
             .replace("<path:filename>", "live.js")
+            .replace("<version>/<name>", "0/live.js")
             .replace("<tenant_id>", OURS)
             .replace("<device_id>", device_id)
         )

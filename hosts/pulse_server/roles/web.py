@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import structlog
+
 from pulse_postgres.provisioning import Activation
 from pulse_server import dev_users
 from pulse_server.activation import ActivationApp
@@ -11,7 +13,10 @@ from pulse_server.bookkeeping import Bookkeeper
 from pulse_server.roles.base import Host, Role
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
+from pulse_server.web.assets import REMEDY
 from pulse_server.web.services import Pools, Services
+
+log = structlog.get_logger(__name__)
 
 
 class WebRole(Role):
@@ -29,7 +34,10 @@ class WebRole(Role):
         config = self.host.config
         activation = ActivationApp()
         services = Services(config, self.host.box, self.host.plugins)
-        front = Front(create_app(services), self.health, activation)
+        app = create_app(services)
+        if missing := app.extensions["assets"].missing:
+            log.warning("web.assets_missing", missing=missing, remedy=REMEDY)
+        front = Front(app, self.health, activation)
         self._server = HttpServer(front, bind(config.web, "web"))
         await self._server.start()
         await self.database_ready()

@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, auth, customer, errors, home, operator, requests
+from pulse_server.web import admin, assets, auth, customer, errors, home, operator, requests
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def create_app(services: Services) -> Quart:
     app.extensions["services"] = services
     requests.install(app)
     errors.install(app)
+    assets.install(app)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(customer.blueprint)
