@@ -12,6 +12,7 @@ import structlog
 from pulse_core.clock import SystemClock
 from pulse_core.data_path import DataPath
 from pulse_core.errors import StoreUnavailable
+from pulse_core.notices import Board
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
 from pulse_postgres.refusals import PostgresRefusals
@@ -95,6 +96,8 @@ class PipelineRole(Role):
         retention = Retention([store, PostgresRefusals(pool)], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
+        board = Board()
+        self.tell(board, pool)
         return DataPath(
             self.host.config.pipeline,
             registry=PostgresRegistry(pool, dsn),
@@ -103,6 +106,7 @@ class PipelineRole(Role):
             settings=settings,
             evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
             clock=SystemClock(),
+            told=board.note_writes,
         )
 
     async def _load(self, data_path: DataPath) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
+from pulse_core.notices import Board
 from pulse_postgres.api_tokens import TokenCheck
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.connections import TenantPool
@@ -18,6 +19,7 @@ from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
+from pulse_server.notices.hub import Hub
 from pulse_server.providers import Providers
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ class Services:
         self.config = config
         self.plugins = plugins
         self.box = box
+        self.board = Board()
+        """What requests have changed."""
+        self.hub = Hub()
+        """Who looks on."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:

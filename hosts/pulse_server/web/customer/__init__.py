@@ -12,6 +12,7 @@ from pulse_server.web.customer import (
     dashboard,
     deliveries,
     devices,
+    events,
     integrations,
     replays,
     routes,
@@ -31,5 +32,19 @@ async def demand_customer() -> None:
     await demand_role(readers if request.method in _READING else [Role.CUSTOMER_ADMIN])
 
 
-for part in (dashboard, devices, audit_log, channels, integrations, trials, routes, alerts, deliveries, replays):
+blueprint.after_request(events.tell)
+
+for part in (
+    dashboard,
+    devices,
+    audit_log,
+    channels,
+    integrations,
+    trials,
+    routes,
+    alerts,
+    deliveries,
+    replays,
+    events,
+):
     blueprint.register_blueprint(part.blueprint)

@@ -13,7 +13,7 @@ from quart import Blueprint, request
 
 from pulse_core.principal import Role
 from pulse_server.inputs import SMALL_ID
-from pulse_server.web.operator import audit_log, fleet, ledger, plugins, quarantine, settings, tenants
+from pulse_server.web.operator import audit_log, events, fleet, ledger, plugins, quarantine, settings, tenants
 from pulse_server.web.principal import demand_role
 from pulse_server.web.services import services
 
@@ -24,7 +24,7 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
 _QUERY_KEPT = 1000
 
-PARTS: tuple[ModuleType, ...] = (ledger, fleet, quarantine, plugins, audit_log, settings, tenants)
+PARTS: tuple[ModuleType, ...] = (ledger, fleet, quarantine, plugins, audit_log, settings, tenants, events)
 
 
 @blueprint.before_request
