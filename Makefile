@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+ASSETS := hosts/pulse_server/web/static/vendor/LICENSES.txt
 
 .PHONY: up test check bench docs clean
 .DEFAULT_GOAL := up
@@ -13,10 +14,16 @@ $(READY): pyproject.toml constraints.txt contrib/pulse-simulator/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]' -e contrib/pulse-simulator
 	@touch $@
 
-up: $(READY)  ## the product with a live demo, until Ctrl-C
+# Without npm, or without a network, everything goes on without them; the server says what is missing.
+$(ASSETS): frontend/package.json frontend/package-lock.json hosts/pulse_server/web/third_party.py | $(READY)
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: the pages go without htmx, uPlot and their style sheet"; \
+	else npm ci --prefix frontend --no-progress && $(BIN)/python hosts/pulse_server/web/third_party.py frontend/node_modules \
+	|| echo "npm could not fetch them: the pages go without htmx, uPlot and their style sheet"; fi
+
+up: $(READY) $(ASSETS)  ## the product with a live demo, until Ctrl-C
 	$(BIN)/pulse up --demo
 
-test: $(READY)  ## every test; those whose outside peer is missing skip with the reason
+test: $(READY) $(ASSETS)  ## every test; those whose outside peer is missing skip with the reason
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY)  ## format, lint, types, who may import whom
@@ -32,4 +39,4 @@ docs: $(READY)  ## what docs are made from code: the hook and plugin reference
 	$(BIN)/pulse docs --bundled
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache
+	rm -rf $(VENV) frontend/node_modules $(dir $(ASSETS)) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

@@ -16,7 +16,7 @@ from pulse_core.intake.pacing import Pacer
 from pulse_core.lanes.lane import Lane
 from pulse_core.lanes.listening import Ears
 from pulse_core.pipeline import Pipeline, World
-from pulse_core.records import PARTITIONS, Device, DeviceKey, Route, partition_of
+from pulse_core.records import PARTITIONS, Device, DeviceKey, Route, WriteSet, partition_of
 from pulse_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class DataPath:
         commands: CommandStore,
         evaluators: Sequence[Evaluator[Any]],
         clock: Clock,
+        told: Callable[[WriteSet], None] | None = None,
     ) -> None:
+        """``told``: is told of every batch that was committed."""
         self._config = config
         self._lane_stores = lane_stores
         self._routes = routes
@@ -54,7 +56,7 @@ class DataPath:
         self._ears = Ears(clock)
         self.world = World(self.directory, evaluators, self._ears, Settings())
         self._pacer = Pacer(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
-        pipeline = Pipeline(self.world, clock)
+        pipeline = Pipeline(self.world, clock, told)
         self._gate = Gate(config)
         self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
         self._stopping = asyncio.Event()

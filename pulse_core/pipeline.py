@@ -27,7 +27,7 @@ from pulse_core.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pulse_core.api import Evaluator, ReadingKey
     from pulse_core.intake.directory import Directory
@@ -76,9 +76,11 @@ class Owner(Protocol):
 class Pipeline:
     """Carries batches of work from arrival to commit."""
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: Clock, told: Callable[[WriteSet], None] | None = None) -> None:
+        """``told``: is told of what was committed; must not raise."""
         self.world = world
         self._clock = clock
+        self._told = told
 
     async def carry(self, lane: Owner, work: Work) -> None:
         """Decide, commit, install, acknowledge: in this order, or none of it."""
@@ -100,6 +102,8 @@ class Pipeline:
         lane.install(writes, batch.gone)
         for entry, outcome in zip(work.messages, batch.outcomes, strict=True):
             entry.settle(outcome)
+        if self._told is not None:
+            self._told(writes)
 
 
 class Batch:

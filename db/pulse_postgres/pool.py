@@ -134,20 +134,22 @@ async def tenant(pool: asyncpg.Pool, tenant_id: str) -> AsyncIterator[PoolConnec
             yield connection
 
 
-async def listen(dsn: str, channel: str) -> AsyncGenerator[str | None, None]:
-    """Yield None (resync: anything may have changed), then the payload of every notification on ``channel``.
+async def listen(dsn: str, *channels: str) -> AsyncGenerator[str | None, None]:
+    """Yield None (resync: anything may have changed), then the payload of every notification on ``channels``.
 
     None comes again when more piled up than is worth telling apart. A dead peer is noticed within about 5 s.
 
     :raises StoreUnavailable: the connection could not be made, or is lost. Iterate again to reconnect.
     """
+    name = server_settings(f"listen {' '.join(channels)}")
     with unavailable():
-        connection = await connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings(f"listen {channel}"))
+        connection = await connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=name)
     heard = _Heard()
     connection.add_termination_listener(lambda _: heard.end())
     try:
         with unavailable():
-            await connection.add_listener(channel, lambda *said: heard.add(str(said[3])))
+            for channel in channels:
+                await connection.add_listener(channel, lambda *said: heard.add(str(said[3])))
         yield None
         while True:
             payload = await heard.next(connection)

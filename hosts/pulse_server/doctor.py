@@ -18,6 +18,8 @@ from pulse_server import ports, runfiles
 from pulse_server.database import embedded, known_url
 from pulse_server.secret_key import secret_keys
 from pulse_server.serving import is_free
+from pulse_server.web import third_party
+from pulse_server.web.assets import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +48,7 @@ async def examine(config_file: Path | None) -> list[Finding]:
         return [*findings, Finding("configuration", "failed", str(error), "correct these keys")]
     findings.append(Finding("configuration", "ok", str(config_file or "defaults and PULSE_* variables")))
     findings += [_data_dir(config), _secret_key(config), _admin_key(config), *await _plugins(config), *_ports(config)]
-    return [*findings, *_embedded(config), *await _schema(config)]
+    return [*findings, _pages(), *_embedded(config), *await _schema(config)]
 
 
 def _python() -> Finding:
@@ -94,6 +96,13 @@ async def _plugins(config: Config) -> list[Finding]:
         else Finding(f"plugin {each.name}", "failed", each.error, "or take it out of plugins.enabled")
         for each in found
     ]
+
+
+def _pages() -> Finding:
+    missing = sorted(name for name in third_party.FILES if not third_party.FOLDER.joinpath(name).is_file())
+    if missing:
+        return Finding("pages", "note", f"{', '.join(missing)} missing: they are plain and stand still", REMEDY)
+    return Finding("pages", "ok", "with everything that they load")
 
 
 def _ports(config: Config) -> Iterator[Finding]:

@@ -34,6 +34,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Another head begins."""
         self._await_head()
         super().on_message_begin()
+        # For an application that gives a reader up: what waits to be read is not waited for.
+        self.scope["extensions"] = {"pulse.abort": self.transport.abort}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

@@ -11,7 +11,7 @@ AREAS: dict[str, frozenset[str]] = {
     "deliveries": frozenset({"deliveries", "delivery-status"}),
     "devices": frozenset({"devices", "commands"}),
     "integrations": frozenset({"integrations", "integration-routes", "channel-types"}),
-    "overview": frozenset({"dashboard", "ledger"}),
+    "overview": frozenset({"dashboard", "events", "ledger"}),
     "platform": frozenset({"settings", "plugins", "quarantine"}),
     "tenants": frozenset({"tenants"}),
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EVERY_CHANNEL = ("email", "mqtt_channel", "snmp")
 PAGES = {
     "/", "/live", "/live/data.json", "/docs", "/docs/assets/<name>", "/static/<path:filename>",
+    "/assets/<version>/<name>",
     "/login", "/login/<provider>", "/callback",
 }  # fmt: skip
 ASKING_TO_LOG_OUT = "GET /logout"

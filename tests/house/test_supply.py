@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from pulse_server.web import third_party
+from support.pages import FETCHED
 from support.tree import ROOT, named, project_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OURS = {"opsconductor-pulse", "pulse-simulator", "pulse-slack"}
 REGISTRIES = [
@@ -59,3 +70,38 @@ def test_no_file_names_a_package_registry() -> None:
     pattern = re.compile("|".join(re.escape(host) for host in REGISTRIES).encode(), re.IGNORECASE)
     naming = [named(path) for path in project_files() if pattern.search(path.read_bytes())]
     assert naming == []
+
+
+def test_what_pages_load_is_pinned_by_its_content() -> None:
+    wanted = json.loads(ROOT.joinpath("frontend/package.json").read_text())["dependencies"]
+    packages = json.loads(ROOT.joinpath("frontend/package-lock.json").read_text())["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    locked = {name.removeprefix("node_modules/"): each for name, each in packages.items()}
+    assert {name: each["version"] for name, each in locked.items()} == wanted
+    for each in locked.values():
+        assert each["integrity"].startswith("sha512-")
+        assert "resolved" not in each
+        assert not each.get("hasInstallScript")
+
+
+def test_nothing_of_other_people_is_committed() -> None:
+    ours = {named(path) for path in project_files()}
+    assert {name for name in ours if "/vendor/" in name or "node_modules" in name} == set()
+
+
+@pytest.mark.skipif(not FETCHED, reason="needs what `make` fetches with npm")
+def test_the_wheel_holds_what_pages_load(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    fetched = {f"pulse_server/web/static/vendor/{path.name}" for path in third_party.FOLDER.iterdir()}
+    assert len(fetched) > len(third_party.FILES)
+    assert fetched <= held
+    assert {"pulse_server/web/static/pulse.svg", "pulse_server/web/templates/assets.html"} <= held
+    assert [name for name in held if name.startswith(("frontend", "tests"))] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from pulse_core.notices import Kind
 from pulse_core.records import DeliveryStatus
 from pulse_postgres.delivery.breakers import read_breakers, write_breakers
 from pulse_postgres.delivery.claim import RETURNING, WAITING, claim, claimed_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from pulse_core.notices import Board
     from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
 
 _TAKE_OVER = f"""
@@ -50,9 +52,11 @@ _NEXT_DUE = f"""
 class PostgresDeliveries:
     """The :class:`~pulse_core.ports.DeliveryStore` in PostgreSQL, as the role ``pulse_deliver``."""
 
-    def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, dsn: str, board: Board | None = None) -> None:
+        """``board``: for what becomes of deliveries."""
         self._pool = pool
         self._dsn = dsn
+        self._board = board
 
     async def claim(
         self,
@@ -99,6 +103,11 @@ class PostgresDeliveries:
                 dead = [row for row in finished if row["status"] == DeliveryStatus.DEAD and row["cause"] == "alert"]
                 await stand_in(connection, [(row["tenant_id"], row["delivery_id"]) for row in dead], now_us)
                 await write_breakers(connection, breakers or {})
+        if self._board is not None:
+            for attempt in attempts:
+                self._board.note(attempt.tenant_id, Kind.DELIVERIES, (str(attempt.delivery_id),))
+                if attempt.disable is not None:
+                    self._board.note(attempt.tenant_id, Kind.INTEGRATIONS, (str(attempt.integration_id),))
 
     async def breakers(self) -> list[OpenBreaker]:
         """See :class:`~pulse_core.ports.DeliveryStore`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, RootModel
 
 ItemT = TypeVar("ItemT")
 
@@ -37,6 +37,12 @@ class PageOf(Answer, Generic[ItemT]):
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """``DeviceList`` for devices: a name for people, and for the classes of generated clients."""
         return f"{params[0].__name__}List"
+
+
+class EventStream(RootModel[str]):
+    """Server-sent events: ``ready`` or ``resync`` first, then ``changed``, ``over`` last."""
+
+    media_type: ClassVar[str] = "text/event-stream"
 
 
 class FieldError(Answer):

@@ -13,6 +13,7 @@ import structlog
 from pulse_core.errors import PulseError, StoreUnavailable
 from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
+from pulse_postgres.notices import Teller
 from pulse_postgres.pool import open_pool
 from pulse_postgres.probe import ping
 from pulse_postgres.schema import check_schema
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from pulse_core.config import Config
+    from pulse_core.notices import Board
     from pulse_core.plugin_set import Plugins
     from pulse_server.health import Check
 
@@ -125,6 +127,12 @@ class Role(ABC):
                 self.resources.push_async_callback(_close_pool, pool)
                 return pool
 
+    def tell(self, board: Board, pool: asyncpg.Pool[Any]) -> None:
+        """Tell the web processes what stands on ``board``, until the role stops."""
+        task = asyncio.get_running_loop().create_task(Teller(pool, board).run(), name="notices told")
+        self.resources.push_async_callback(_cancelled, task)
+        self.watch(task, "notices")
+
     def answers(self, pool: asyncpg.Pool[Any]) -> Check:
         """A health check: does the database still answer?"""
 
@@ -150,6 +158,11 @@ class Role(ABC):
         self.failed.set_exception(error)
         expected = isinstance(error, PulseError)
         log.error("role.failed", what=what, reason=str(error), exc_info=None if expected else error)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _close_pool(pool: asyncpg.Pool[Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulse_core.clock import SystemClock
 from pulse_core.delivery import Channels, DeliveryEngine
+from pulse_core.notices import Board
 from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_server.device_http import DeviceRouter
 from pulse_server.roles.base import Host, Role
@@ -61,7 +62,9 @@ class DeliverRole(Role):
     def _engine(self, pool: asyncpg.Pool[Any]) -> DeliveryEngine:
         host = self.host
         channels = Channels(host.plugins.channels, host.plugins.config_of, host.box, self._lender.to)
-        store = PostgresDeliveries(pool, host.dsn(self.login))
+        board = Board()
+        self.tell(board, pool)
+        store = PostgresDeliveries(pool, host.dsn(self.login), board)
         return DeliveryEngine(
             store, channels, host.config.delivery, clock=SystemClock(), leave_within_s=_LEAVE_WITHIN_S - 1
         )

@@ -13,6 +13,7 @@ from pulse_core.clock import SystemClock
 from pulse_core.data_path import DataPath
 from pulse_core.errors import StoreUnavailable
 from pulse_core.intake.mailboxes import AT_ONCE
+from pulse_core.notices import Board
 from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
@@ -98,6 +99,8 @@ class PipelineRole(Role):
         retention = Retention([store, PostgresRefusals(pool), commands], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
+        board = Board()
+        self.tell(board, pool)
         return DataPath(
             self.host.config.pipeline,
             registry=PostgresRegistry(pool, dsn),
@@ -107,6 +110,7 @@ class PipelineRole(Role):
             commands=commands,
             evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
             clock=SystemClock(),
+            told=board.note_writes,
         )
 
     async def _load(self, data_path: DataPath) -> None:

@@ -10,6 +10,7 @@ from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
 from pulse_server.web import (
     admin,
+    assets,
     auth,
     cookies,
     csrf,
@@ -50,6 +51,7 @@ def create_app(services: Services) -> Quart:
     cookies.install(app, services.box, services.config.sessions.longest_s)
     csrf.install(app)
     errors.install(app)
+    assets.install(app)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(customer.blueprint)

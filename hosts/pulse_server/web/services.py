@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
+from pulse_core.notices import Board
 from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.browser_sessions import PostgresBrowserSessions
@@ -24,6 +25,7 @@ from pulse_postgres.tenants import Tenants
 from pulse_postgres.token_check import TokenCheck
 from pulse_postgres.user_requests import UserRequests
 from pulse_server.new_passwords import NewPasswords
+from pulse_server.notices.hub import Hub
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
 
@@ -65,6 +67,10 @@ class Services:
         self.plugins = plugins
         self.box = box
         self.new_passwords = NewPasswords(config)
+        self.board = Board()
+        """What requests have changed."""
+        self.hub = Hub()
+        """Who looks on."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:

@@ -32,6 +32,11 @@ async def current() -> Held | None:
     return cast("Held | None", g.session)
 
 
+def look_again() -> None:
+    """Have the session looked up anew, by a request that goes on for long."""
+    g.pop("session", None)
+
+
 def hand_out(cookie_id: str) -> None:
     """Give the browser a session, in place of the one that it had."""
     login_user(AuthUser(cookie_id))

@@ -14,6 +14,7 @@ from pulse_server.web.customer import (
     dashboard,
     deliveries,
     devices,
+    events,
     integrations,
     replays,
     routes,
@@ -31,6 +32,8 @@ async def demand_customer() -> None:
     """Let a tenant's own callers in: viewers to read, admins to write. Before anything else is looked at."""
 
 
+blueprint.after_request(events.tell)
+
 for part in (
     dashboard,
     devices,
@@ -45,5 +48,6 @@ for part in (
     replays,
     users,
     api_tokens,
+    events,
 ):
     blueprint.register_blueprint(part.blueprint)

@@ -126,6 +126,6 @@ class Provider(OpenAPIProvider):
     def _answer(self, model: Any) -> dict[str, Any]:
         if model is None:
             return {"description": "Done."}
-        content = {"application/json": {"schema": self._schemas.answered(model)}}
+        content = {getattr(model, "media_type", "application/json"): {"schema": self._schemas.answered(model)}}
         told = {"headers": headers.ETAG} if getattr(model, "versioned", False) else {}
         return {"description": (inspect.getdoc(model) or "").split("\n")[0], "content": content, **told}

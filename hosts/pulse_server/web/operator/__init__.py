@@ -16,6 +16,7 @@ from pulse_server.web.operator import (
     api_tokens,
     audit_log,
     commands,
+    events,
     fleet,
     ledger,
     plugins,
@@ -43,6 +44,7 @@ PARTS: tuple[ModuleType, ...] = (
     tenants,
     users,
     api_tokens,
+    events,
 )
 
 
