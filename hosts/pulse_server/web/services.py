@@ -20,6 +20,7 @@ from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
 from pulse_server.notices.hub import Hub
+from pulse_server.notices.watching import Watches
 from pulse_server.providers import Providers
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Services:
         """What requests have changed."""
         self.hub = Hub()
         """Who looks on."""
+        self.watches = Watches()
+        """Whether they still may."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
