@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, throughput
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, throughput, watched
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ BENCHES: dict[str, BenchFunction] = {
     "mqtt": throughput.mqtt,
     "http_batch": throughput.http_batch,
     "http_single": throughput.http_single,
+    "watched": watched.watched,
     "silence": alerting.silence,
     "recovery": alerting.recovery,
     "storm": footprint.storm,

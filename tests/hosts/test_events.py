@@ -161,6 +161,17 @@ async def test_a_token_that_ends_ends_its_stream_within_five_seconds(desk: Desk,
         assert (heard.names()[0], heard.names()[-1]) == ("ready", "over")
 
 
+async def test_streams_of_one_token_are_checked_together_and_another_s_go_on(desk: Desk, database: Database) -> None:
+    first, second = await desk.token(name="first"), await desk.token(name="second")
+    async with desk.listen(first) as one, desk.listen(first) as two, desk.listen(second) as other:
+        assert len(desk.services.watches._watches) == 2
+        judged(database, "UPDATE api_tokens SET revoked_at = now() WHERE name = 'first' RETURNING true")
+        await until(lambda: one.ended and two.ended, within_s=5)
+        assert (one.names()[-1], two.names()[-1]) == ("over", "over")
+        assert not other.ended
+    await until(lambda: not desk.services.watches._watches)
+
+
 async def test_strangers_and_the_wrong_roles_hear_nothing(desk: Desk) -> None:
     for token, path, status in (
         ("pulse_" + "A" * 43, "/customer/events", 401),

@@ -216,7 +216,7 @@ def body_for(route: Route) -> Any:
 async def ask(caller: Caller, route: Route, path: str | None = None, **more: Any) -> tuple[int, Any, Any]:
     """Call a route with a body that is none of the caller's faults, as far as one can say that of all routes."""
     if path is None:
-        path = route.path() + ("?lasts_s=0" if route.rule.endswith("/events") else "")
+        path = route.path()
     return await Caller(caller.client, "", caller.headers).call(route.method, path, body_for(route), **more)
 
 

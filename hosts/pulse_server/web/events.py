@@ -17,14 +17,12 @@ from pulse_server.web.principal import authenticate, principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from pulse_server.notices.hub import Stream
 
 BEAT_S = 15.0
 """After so long without an event a comment is sent: proxies close what is silent."""
-CHECK_S = 2.5
-"""So often it is looked whether the reader may still see it. What providers remember adds 2 s to that."""
 _RETRY_MS = 2000
 _BEAT = b": still here\n\n"
 
@@ -49,7 +47,8 @@ async def stream_of(tenant_id: str | None, lasts_s: float | None) -> Response:
     :raises TooMany: this principal has enough of them.
     """
     caller = principal()
-    hub = services().hub
+    services_ = services()
+    hub = services_.hub
     reader = f"{caller.tenant_id or ''} {caller.subject}"
     hub.demand_room(reader)
 
@@ -63,12 +62,16 @@ async def stream_of(tenant_id: str | None, lasts_s: float | None) -> Response:
 
     abort: Any = ((request.scope or {}).get("extensions") or {}).get("pulse.abort")
     resumed = "Last-Event-ID" in request.headers
+    credentials = "\n".join(request.headers.get(name, "") for name in ("Authorization", "Cookie"))
     check = copy_current_request_context(still_may)
 
     async def events() -> AsyncIterator[bytes]:
-        with hub.joined(reader, tenant_id, abort) as stream:
+        with (
+            hub.joined(reader, tenant_id, abort) as stream,
+            services_.watches.joined(credentials, check, stream),
+        ):
             yield _greeting(resumed=resumed)
-            async for each in _told(stream, check, lasts_s):
+            async for each in _told(stream, lasts_s):
                 yield each
 
     body = events() if request.method == "GET" else b""
@@ -84,23 +87,15 @@ def _greeting(*, resumed: bool) -> bytes:
     return f"retry: {_RETRY_MS}\n\n".encode() + first
 
 
-async def _told(stream: Stream, check: Callable[[], Awaitable[Any]], lasts_s: float | None) -> AsyncIterator[bytes]:
-    """Events and beats, until the stream is over, its reader may not see it any more, or its time is up."""
+async def _told(stream: Stream, lasts_s: float | None) -> AsyncIterator[bytes]:
+    """Events, and beats between them, until the stream is over or its time is up."""
     now = asyncio.get_running_loop().time
     ends_at = now() + lasts_s if lasts_s is not None else float("inf")
-    check_at, beat_at = now() + CHECK_S, now() + BEAT_S
     while now() < ends_at:
-        told = await stream.next(max(0.0, min(check_at, beat_at, ends_at) - now()))
+        told = await stream.next(max(0.0, min(BEAT_S, ends_at - now())))
         if told == END:
             return
-        if now() >= check_at:
-            if not await check():
-                yield event("over", {})
-                return
-            check_at = now() + CHECK_S
         if told is not None:
             yield told
-            beat_at = now() + BEAT_S
-        elif now() >= beat_at:
+        elif now() < ends_at:
             yield _BEAT
-            beat_at = now() + BEAT_S

@@ -26,6 +26,7 @@ from pulse_postgres.token_check import TokenCheck
 from pulse_postgres.user_requests import UserRequests
 from pulse_server.new_passwords import NewPasswords
 from pulse_server.notices.hub import Hub
+from pulse_server.notices.watching import Watches
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
 
@@ -71,6 +72,8 @@ class Services:
         """What requests have changed."""
         self.hub = Hub()
         """Who looks on."""
+        self.watches = Watches()
+        """Whether they still may."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
