@@ -135,7 +135,7 @@ def test_a_customers_program(product: Product, client: Client) -> None:
         assert (len(readings.items), bool(readings.next)) == (1, True)
         alert = until_sync(lambda: open_alert(client), what="an alert about a device that fell silent")
         assert (alert.alert_type, alert.severity, alert.severity_name) == ("NO_HEARTBEAT", 4, "MAJOR")
-        acknowledged = client("post_customer_alert_acknowledge", alert_id=alert.alert_id)
+        acknowledged = client("post_customer_alert_acknowledge", {"note": "on it"}, alert_id=alert.alert_id)
         assert [each.event for each in acknowledged.changes] == ["OPEN", "ACKNOWLEDGED"]
         until_sync(lambda: delivered(client, alert.alert_id) == {"OPEN", "ACKNOWLEDGED"}, what="both deliveries")
     trace = client("get_customer_alert_trace", alert_id=alert.alert_id)

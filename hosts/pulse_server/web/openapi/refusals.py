@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MEANING = {
     400: "The body is not JSON, or a header is malformed.",
     401: "Whoever asks is not known: the token, or the key, is missing or not valid.",
-    403: "The caller's role does not suffice.",
+    403: "The caller's role does not suffice; or a session's cookie came without its token.",
     404: "There is no such thing, or it is another tenant's.",
     405: "What stands for an id is none, and reads as another path that knows no such method.",
     408: "The body did not come in time.",
@@ -41,7 +41,7 @@ def of_operation(method: str, path: str, said: Description, *, key: bool, roles:
     found = {
         503: True,
         401: key,
-        403: roles,
+        403: roles or method != "GET",
         404: "{" in path or names_others,
         422: said.query is not None or said.body is not None or changes or words,
         409: changes,
