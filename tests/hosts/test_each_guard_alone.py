@@ -39,6 +39,7 @@ BODIES: dict[str, Any] = {
     "PATCH /customer/integrations/<uuid:integration_id>": {"name": "changed", "enabled": False},
     "PATCH /customer/integrations/<channel:type_>/<uuid:integration_id>": {"name": "changed"},
     "POST /customer/integration-routes": {"integration_id": str(an_id(OURS)), "name": "made"},
+    "POST /customer/integration-routes/preview": {"integration_id": str(an_id(OURS)), "deliver_on": ["OPEN", "CLOSED"]},
     "PATCH /customer/integration-routes/<uuid:route_id>": {"name": "changed"},
     "POST /customer/deliveries/replay": {"status": "DELIVERED"},
 }
@@ -64,6 +65,7 @@ REFERENCES: dict[str, Any] = {
 """Bodies that name what is another's."""
 
 SAFE_WITHOUT = {
+    "GET /customer/events": "it asks no database: what is told in which room, test_events.py shows",
     "GET /customer/channel-types": "it asks the plugins, not the database",
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",

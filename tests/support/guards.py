@@ -35,6 +35,8 @@ FOREIGN = (THEIRS, str(an_id(THEIRS)), THEIR_DEVICE)
 
 _NAMES_THE_TENANT = re.compile(r"(?:\b\w+\.)?\btenant_id\s*=\s*\$\d+")
 _TOKEN = "pulse_" + "A" * 43
+_USED = re.compile(r'"last_used_at": (?:null|"[^"]*")')
+"""Noted now and then, after the answer."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\"]*")
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{32}\b")
 
@@ -124,7 +126,8 @@ class World:
         headers = {"If-Match": "*", "X-Request-Id": "the-same"}
         status, said, _ = await self._caller.call(method, path, body, headers=headers)
         text = said.decode() if isinstance(said, bytes) else json.dumps(said, indent=1)
-        return Answer(status, _ID.sub(_unless_known, _MOMENT.sub("(a time)", text)))
+        said = _USED.sub('"last_used_at": "(whenever)"', _MOMENT.sub("(a time)", text))
+        return Answer(status, _ID.sub(_unless_known, said))
 
 
 def _unless_known(found: re.Match[str]) -> str:

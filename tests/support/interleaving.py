@@ -61,6 +61,10 @@ _MIXED = """
 """
 
 
+_CUT_OFF = (StoreUnavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What whoever asks on a connection that was killed just now may be told."""
+
+
 class CrossingError(AssertionError):
     """A tenant saw, or wrote, what is not its own; or a connection remembered whose it was."""
 
@@ -105,7 +109,7 @@ class Interleaving:
         while not self._over:
             self._show()
             if self._chance.random() < _STRANGER:
-                with suppress(StoreUnavailable, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
+                with suppress(*_CUT_OFF):
                     await self._stranger(pool)
             await self._disturbed(self._transaction(mine, tenant_id))
 
