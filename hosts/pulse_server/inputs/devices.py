@@ -25,6 +25,7 @@ from pulse_server.inputs.fields import (
     TenantId,
     TenantPage,
     Text,
+    given,
 )
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f:]+$")]
@@ -61,12 +62,7 @@ class DevicePatch(Body):
     stale_after_s: StaleAfter | None = None
     """Overrides the tenant's; null: the tenant's. Holds from the device's next message on."""
 
-    @field_validator("name", "labels")
-    @classmethod
-    def _not_null(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("leave it out, or give a value")
-        return value
+    _given = field_validator("name", "labels")(given)
 
 
 class RotateBody(Body):
@@ -91,12 +87,7 @@ class TenantPatch(Body):
     status: Literal["ACTIVE", "SUSPENDED"] | None = None
     """SUSPENDED: its devices and its programs are shut out until it is ACTIVE again."""
 
-    @field_validator("name", "status")
-    @classmethod
-    def _not_null(cls, value: str | None) -> str:
-        if value is None:
-            raise ValueError("leave it out, or give a value")
-        return value
+    _given = field_validator("name", "status")(given)
 
 
 class TenantListQuery(Page):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from pulse_core.records import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+GivenT = TypeVar("GivenT")
 
 SMALL_ID = r"^[A-Za-z0-9_.:-]{1,64}$"
 LONG_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
@@ -50,6 +52,13 @@ def _as_text(moment: Any) -> Any:
     if not (isinstance(moment, str) and _DATED.match(moment)):
         raise ValueError("not in ISO 8601")
     return moment
+
+
+def given(value: GivenT | None) -> GivenT:
+    """For ``field_validator``: a field that may be left out, but not be null. Raises ValueError."""
+    if value is None:
+        raise ValueError("leave it out, or give a value")
+    return value
 
 
 def in_utc(moment: datetime) -> datetime:

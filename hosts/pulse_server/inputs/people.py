@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 from pulse_core.principal import Role
 from pulse_postgres.api_tokens import TOKEN_ORDERS
 from pulse_postgres.user_pages import USER_ORDERS
-from pulse_server.inputs.fields import Body, OneOf, Page, TenantPage, Text, Username
+from pulse_server.inputs.fields import Body, OneOf, Page, TenantPage, Text, Username, given
 from pulse_server.inputs.identity import TokenBody, UserBody
 from pulse_server.scopes import AREAS
 
@@ -48,12 +48,7 @@ class UserFields(Body):
     reset_password: bool = False
     """Make a password up, and show it once in the answer."""
 
-    @field_validator("email", "disabled", "password")
-    @classmethod
-    def _not_null(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("leave it out, or give a value")
-        return value
+    _given = field_validator("email", "disabled", "password")(given)
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -68,12 +63,7 @@ class UserPatch(UserFields):
     role: Role | None = None
     """A customer's role for a customer, an operator's for an operator."""
 
-    @field_validator("role")
-    @classmethod
-    def _a_role(cls, value: Role | None) -> Role:
-        if value is None:
-            raise ValueError("leave it out, or give a value")
-        return value
+    _role_given = field_validator("role")(given)
 
 
 class CustomerUserPatch(UserFields):
@@ -81,12 +71,7 @@ class CustomerUserPatch(UserFields):
 
     role: CustomerRole | None = None
 
-    @field_validator("role")
-    @classmethod
-    def _a_role(cls, value: Role | None) -> Role:
-        if value is None:
-            raise ValueError("leave it out, or give a value")
-        return value
+    _role_given = field_validator("role")(given)
 
 
 class UserPage(Page):
