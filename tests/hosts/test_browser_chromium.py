@@ -104,7 +104,7 @@ async def test_one_logs_in_with_the_keyboard_and_sees_what_went_wrong(
         assert await page.evaluate("document.activeElement.id") == "password"
         await page.keyboard.type(PASSWORD)
         await page.keyboard.press("Enter")
-        await page.get_by_role("heading", name="Hello, ada").wait_for()
+        await page.get_by_role("heading", name="Dashboard").wait_for()
         for path in ("/", "/login", "/logout", "/nothing"):
             await page.goto(url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -169,7 +169,7 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
     async with pages(database, tmp_path) as url, browsing() as (page, _):
         await page.goto(f"{url}/login")
         await log_in(page)
-        await page.get_by_role("heading", name="Hello, ada").wait_for()
+        await page.get_by_role("heading", name="Dashboard").wait_for()
         status: Any = await page.evaluate("fetch('/api/auth/status').then(a => a.json())")
         assert await page.evaluate(FORGED, [url, status["session"]["csrf_token"]]) == [403, 403, 200]
         foreign = f"{url.replace('localhost', '127.0.0.1')}/login"
@@ -182,4 +182,4 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
             f"{url}/logout",
         )
         await page.goto(f"{url}/")
-        assert await page.get_by_role("heading", name="Hello, ada").count() == 1
+        assert await page.get_by_role("heading", name="Dashboard").count() == 1
