@@ -110,7 +110,7 @@ async def test_one_logs_in_with_the_keyboard_and_sees_what_went_wrong(
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
             assert await page.locator("h1").count() == 1
             assert await page.locator("main").count() == 1
-            assert await page.evaluate("document.styleSheets.length") == 1, path
+            assert await page.evaluate("document.styleSheets.length") >= 1, path
     assert complaints == []
 
 
@@ -133,7 +133,7 @@ async def test_nothing_can_be_seen_after_logging_out(database: Database, tmp_pat
         assert page.url.startswith(f"{url}/login")
         await page.go_back()
         await page.wait_for_load_state()
-        assert "items" not in await page.inner_text("body")
+        assert "tenant-a" not in await page.inner_text("body")
     assert complaints == []
 
 
@@ -142,7 +142,7 @@ async def test_one_is_led_to_another_site_and_back_and_out_again(database: Datab
         await page.goto(f"{url}/customer/devices?limit=3")
         await page.get_by_role("link", name="Log in with elsewhere").click()
         await page.wait_for_url(f"{url}/customer/devices?limit=3")
-        assert '"items"' in await page.inner_text("body"), "the cookie came along on the way back from another site"
+        assert "tenant-a" in await page.inner_text("body"), "the cookie came along on the way back from another site"
         await page.goto(f"{url}/")
         await page.get_by_role("button", name="Log out").click()
         await page.wait_for_url(f"{url}/login")

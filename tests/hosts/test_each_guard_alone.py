@@ -54,7 +54,7 @@ _FORM = {
 FORMS: dict[str, dict[str, str]] = {
     "POST /customer/integrations/<channel:type_>/new": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
-    "POST /customer/integrations/<uuid:integration_id>/delete": {},
+    "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
 }
 """What pages send instead."""
 

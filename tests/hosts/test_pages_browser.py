@@ -98,5 +98,14 @@ async def test_a_page_reads_itself_anew_when_something_has_changed(database: Dat
         services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
         await page.get_by_text("a <b>new</b> name").wait_for()
         assert await page.get_by_label("Search").input_value() == "half typed"
+
+        await page.goto(f"{url}/customer/devices/dev-1")
+        await page.get_by_text("Updates by itself").wait_for()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        judged(database, "UPDATE devices SET name = 'the third name' RETURNING true")
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await page.get_by_role("heading", name="the third name").wait_for()
+        assert [each for each in asked if "/customer/" in each] == [f"{url}/customer/devices/dev-1"]
         assert await violations(page) == []
     assert complaints == []

@@ -119,6 +119,14 @@ async def test_names_are_texts_that_can_be_stored(browser: Browser) -> None:
         assert said_of(shown, "name")
 
 
+async def test_a_name_that_is_emptied_is_missed(browser: Browser, database: Database) -> None:
+    path = await made(browser)
+    shown = await browser.post(f"{path}/edit", filled((await browser.go(f"{path}/edit")).text, name=""))
+    assert shown.status == 422
+    assert said_of(shown, "name")
+    assert stored(database)[0] == "on call"
+
+
 async def test_who_comes_second_is_told_so(browser: Browser, database: Database) -> None:
     path = await made(browser)
     form = (await browser.go(f"{path}/edit")).text
@@ -142,7 +150,10 @@ async def test_it_is_deleted_by_whoever_says_so_twice(browser: Browser, database
     asked = await browser.go(f"{path}/delete")
     assert "cannot be undone" in asked.text
     assert (await browser.post(f"{path}/delete")).status == 403
-    assert (await browser.post(f"{path}/delete", {"csrf_token": asked.token})).to == "/customer/integrations"
+    assert (await browser.post(f"{path}/delete", {"csrf_token": asked.token})).status == 422
+    assert (await browser.go(path)).status == 200
+    said = {"csrf_token": asked.token, "confirm": "yes"}
+    assert (await browser.post(f"{path}/delete", said)).to == "/customer/integrations"
     assert (await browser.go(path)).status == 404
     assert judged(database, "SELECT count(*) FROM audit_log WHERE action = 'integration.delete'") == [(1,)]
 

@@ -83,17 +83,22 @@ async def change(integration_id: uuid.UUID) -> Response:
     stored, sent = await integrations.found(integration_id), await csrf.form()
     channel, before = integrations.channel(stored["type"]), _fields(stored)
     form, revision = form_of(channel), sent.get("revision", "")
+    if not revision:
+        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
     taken = form.take(sent, before)
     again: dict[str, Any] = {"stored": stored, "revision": revision}
     if taken.more:
         return await _shown(channel, form, taken.value, more=taken.more, **again)
     try:
+        parse_as(IntegrationFields, json_of(taken.value))  # as a patch, a name that was emptied would be left as it is
         wanted = parse_as(IntegrationPatch, json_of(changes(before, taken.value)))
         _demand_readable(taken.faults)
         await integrations.changed(integration_id, wanted, frozenset({revision}))
     except Problem as error:
         return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults), **again)
     except Stale:
+        if not pages.wanted():
+            raise
         return await _shown(channel, form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
     return pages.to(f"/customer/integrations/{integration_id}")
 
@@ -108,7 +113,12 @@ async def ask(integration_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:integration_id>/delete")
 @page
 async def delete(integration_id: uuid.UUID) -> Response:
-    """Delete it with its routes."""
+    """Delete it with its routes, if it was the page that asks which sent this."""
+    await integrations.found(integration_id)
+    if (await csrf.form()).get("confirm") != "yes":
+        raise Problem(
+            422, "what cannot be undone must be confirmed", errors=[{"field": "confirm", "message": "say yes"}]
+        )
     mine = own()
     await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor, only_if=None)
     return pages.to("/customer/integrations")
@@ -134,8 +144,8 @@ def _demand_readable(faults: Iterable[Fault]) -> None:
 
 
 def _faults(error: Problem, unread: Iterable[Fault]) -> list[Fault]:
-    """What could not be read, and what the API says. Whatever is not about fields goes on as it is."""
-    if error.code != 422 or error.errors is None:  # noqa: PLR2004 - the status of wrong fields
+    """What could not be read, and what the API says. What is not about fields, or no page is wanted for, goes on."""
+    if error.code != 422 or error.errors is None or not pages.wanted():  # noqa: PLR2004 - the status of wrong fields
         raise error
     return [*unread, *(Fault(each["field"], each["message"]) for each in error.errors)]
 
