@@ -104,13 +104,13 @@ async def test_one_logs_in_with_the_keyboard_and_sees_what_went_wrong(
         assert await page.evaluate("document.activeElement.id") == "password"
         await page.keyboard.type(PASSWORD)
         await page.keyboard.press("Enter")
-        await page.get_by_role("heading", name="Hello, ada").wait_for()
+        await page.get_by_role("heading", name="Dashboard").wait_for()
         for path in ("/", "/login", "/logout", "/nothing"):
             await page.goto(url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
             assert await page.locator("h1").count() == 1
             assert await page.locator("main").count() == 1
-            assert await page.evaluate("document.styleSheets.length") == 1, path
+            assert await page.evaluate("document.styleSheets.length") >= 1, path
     assert complaints == []
 
 
@@ -133,7 +133,7 @@ async def test_nothing_can_be_seen_after_logging_out(database: Database, tmp_pat
         assert page.url.startswith(f"{url}/login")
         await page.go_back()
         await page.wait_for_load_state()
-        assert "items" not in await page.inner_text("body")
+        assert "tenant-a" not in await page.inner_text("body")
     assert complaints == []
 
 
@@ -142,7 +142,7 @@ async def test_one_is_led_to_another_site_and_back_and_out_again(database: Datab
         await page.goto(f"{url}/customer/devices?limit=3")
         await page.get_by_role("link", name="Log in with elsewhere").click()
         await page.wait_for_url(f"{url}/customer/devices?limit=3")
-        assert '"items"' in await page.inner_text("body"), "the cookie came along on the way back from another site"
+        assert "tenant-a" in await page.inner_text("body"), "the cookie came along on the way back from another site"
         await page.goto(f"{url}/")
         await page.get_by_role("button", name="Log out").click()
         await page.wait_for_url(f"{url}/login")
@@ -169,7 +169,7 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
     async with pages(database, tmp_path) as url, browsing() as (page, _):
         await page.goto(f"{url}/login")
         await log_in(page)
-        await page.get_by_role("heading", name="Hello, ada").wait_for()
+        await page.get_by_role("heading", name="Dashboard").wait_for()
         status: Any = await page.evaluate("fetch('/api/auth/status').then(a => a.json())")
         assert await page.evaluate(FORGED, [url, status["session"]["csrf_token"]]) == [403, 403, 200]
         foreign = f"{url.replace('localhost', '127.0.0.1')}/login"
@@ -182,4 +182,4 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
             f"{url}/logout",
         )
         await page.goto(f"{url}/")
-        assert await page.get_by_role("heading", name="Hello, ada").count() == 1
+        assert await page.get_by_role("heading", name="Dashboard").count() == 1

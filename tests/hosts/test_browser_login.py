@@ -37,7 +37,8 @@ async def test_whoever_asks_for_a_page_is_sent_to_log_in_and_back(browser: Brows
     assert onward.replace("&amp;", "&") == asked
     sent = {"username": "Ada", "password": PASSWORD, "next": asked, csrf.FIELD: form.token}
     assert (await browser.post("/login", sent)).to == asked
-    assert (await browser.go("/customer/devices?limit=2")).json() == {"items": [], "next": None}
+    program = await browser.go("/customer/devices?limit=2", Accept="application/json")
+    assert program.json() == {"items": [], "next": None}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,9 @@ async def test_a_session_is_who_logged_in(browser: Browser) -> None:
     }  # fmt: skip
     assert set(session) == {"csrf_token", "provider", "expires_at"}
     assert session["provider"] == "accounts"
-    page = await browser.go("/")
-    assert "Hello, ada" in page.text
+    assert (await browser.go("/")).to == "/customer/dashboard"
+    page = await browser.go("/customer/dashboard")
+    assert "<strong>ada</strong>" in page.text
     assert page.token == session["csrf_token"]
     assert (await browser.go("/operator/ledger")).status == 403
 
@@ -259,7 +261,7 @@ async def test_an_error_is_a_page_for_people(browser: Browser, path: str, status
 
 async def test_pages_run_nothing_that_is_not_ours(browser: Browser) -> None:
     await browser.log_in()
-    for path in ("/", "/login", "/logout", "/nothing"):
+    for path in ("/customer/dashboard", "/login", "/logout", "/nothing"):
         shown = await browser.go(path)
         policy = shown.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy

@@ -21,7 +21,7 @@ QUERY_ALONE = Guards(query=True, policy=False)
 POLICY_ALONE = Guards(query=False, policy=True)
 NEITHER = Guards(query=False, policy=False)
 
-SUCCESS = range(200, 300)
+SUCCESS = {*range(200, 300), 303}
 NOTHING_FITS = '{\n "count": 0,\n "dry_run": true\n}'
 
 WEBHOOK = {
@@ -45,6 +45,19 @@ BODIES: dict[str, Any] = {
 }
 """With these a write does its work; without one it gets ``{}``."""
 
+_FORM = {
+    "name": "made",
+    "config.url": "https://example.com/hook",
+    "config.secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "revision": "1",
+}
+FORMS: dict[str, dict[str, str]] = {
+    "POST /customer/integrations/<channel:type_>/new": _FORM,
+    "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
+    "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
+}
+"""What pages send instead."""
+
 BEFORE: dict[str, str] = {
     "POST /customer/deliveries/<uuid:delivery_id>/replay": "UPDATE deliveries SET status = 'DEAD'",
     "POST /customer/deliveries/replay": "UPDATE deliveries SET status = 'DELIVERED'",
@@ -67,6 +80,8 @@ REFERENCES: dict[str, Any] = {
 SAFE_WITHOUT = {
     "GET /customer/events": "it asks no database: what is told in which room, test_events.py shows",
     "GET /customer/channel-types": "it asks the plugins, not the database",
+    "GET /customer/integrations/<channel:type_>/new": "as above",
+    "POST /customer/integrations/<channel:type_>/new": "it only adds a row, and the tenant is the caller's",
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",
     "POST /customer/users": "as above",
@@ -107,7 +122,7 @@ async def look(database: Database, folder: Path, guards: Guards) -> dict[str, Se
                 if route.method != "GET":
                     found.begin_anew(BEFORE.get(str(route), ""))
                     before = found.theirs()
-                answers.append(await found.ask(route.method, path, body))
+                answers.append(await found.ask(route.method, path, body, FORMS.get(str(route))))
                 changed |= found.theirs() != before
             seen[str(route)] = Seen(answers, changed)
     return seen

@@ -33,6 +33,8 @@ PAGES = {
     "/", "/live", "/live/data.json", "/docs", "/docs/assets/<name>", "/static/<path:filename>",
     "/assets/<version>/<name>",
     "/login", "/login/<provider>", "/callback",
+    "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
+    "/customer/integrations/<uuid:integration_id>/delete",
 }  # fmt: skip
 ASKING_TO_LOG_OUT = "GET /logout"
 """A page, at the address where a program, too, ends a session."""

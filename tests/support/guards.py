@@ -121,10 +121,11 @@ class World:
         )
         return self._hand.execute(f"{look} ORDER BY 1".encode()).fetchall()
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Answer:
+    async def ask(self, method: str, path: str, body: Any = None, form: dict[str, str] | None = None) -> Answer:
         """Call a path. Whoever edits has seen the newest version."""
         headers = {"If-Match": "*", "X-Request-Id": "the-same"}
-        status, said, _ = await self._caller.call(method, path, body, headers=headers)
+        more: dict[str, Any] = {} if form is None else {"form": form}
+        status, said, _ = await self._caller.call(method, path, None if more else body, headers=headers, **more)
         text = said.decode() if isinstance(said, bytes) else json.dumps(said, indent=1)
         said = _USED.sub('"last_used_at": "(whenever)"', _MOMENT.sub("(a time)", text))
         return Answer(status, _ID.sub(_unless_known, said))

@@ -14,13 +14,17 @@ from pulse_core.config import load_config
 from pulse_core.plugins import load_plugins
 from pulse_core.secrets import SecretBox
 from pulse_server.web import create_app
+from pulse_server.web.described import description_of
 from pulse_server.web.openapi.document import document_of
 from pulse_server.web.services import Services
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from quart import Quart
 
 _BUILT: dict[tuple[str, ...], Contract] = {}
+_UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _PLAIN = {"HEAD", "OPTIONS", "TRACE", "CONNECT"}
 
 
@@ -33,14 +37,17 @@ class Path(NamedTuple):
 class Contract:
     """The document, compiled: which path is meant, and what each status of it must look like."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], pages: Iterable[tuple[str, str]] = ()) -> None:
         self.document = document
+        self._pages = [(method, re.compile(_of_rule(rule))) for method, rule in pages]
         self.checked = 0
         self._paths = sorted((_path(*each) for each in document["paths"].items()), key=_parameters)
         self._validators: dict[tuple[str, str, int, str], Any] = {}
 
     def operation(self, method: str, path: str) -> tuple[str, dict[str, Any]] | None:
         """The template and the operation that a request is for; None for what the document does not tell of."""
+        if any(method == each and pattern.fullmatch(path) for each, pattern in self._pages):
+            return None
         for exactly in (True, False):
             for each in self._paths:
                 if (each.pattern if exactly else each.loosely).fullmatch(path):
@@ -92,8 +99,23 @@ def contract_of(app: Quart) -> Contract:
     """The document of an application; built once for all that have the same channels."""
     channels = tuple(sorted(app.extensions["services"].plugins.channels))
     if channels not in _BUILT:
-        _BUILT[channels] = Contract(document_of(app))
+        _BUILT[channels] = Contract(document_of(app), _pages_of(app))
     return _BUILT[channels]
+
+
+def _pages_of(app: Quart) -> list[tuple[str, str]]:
+    """The routes that are for people alone: method and rule."""
+    rules = [rule for rule in app.url_map.iter_rules() if description_of(app.view_functions[rule.endpoint]) is None]
+    return [(method, rule.rule) for rule in rules for method in rule.methods or ()]
+
+
+def _of_rule(rule: str) -> str:
+    """A rule of the URL map as a pattern."""
+    parts = re.split(r"<((?:\w+:)?\w+)>", rule)
+    kinds = {"uuid": _UUID, "channel": "[a-z][a-z0-9_]{0,62}", "path": ".*"}
+    return "".join(
+        kinds.get(part.partition(":")[0], "[^/]+") if at % 2 else re.escape(part) for at, part in enumerate(parts)
+    )
 
 
 def _path(template: str, operations: dict[str, Any]) -> Path:
@@ -112,7 +134,7 @@ def _path(template: str, operations: dict[str, Any]) -> Path:
 
 def _of_schema(schema: dict[str, Any]) -> str:
     if schema.get("format") == "uuid":
-        return "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+        return _UUID
     return f"(?:{schema['pattern'].strip('^$')})" if "pattern" in schema else "[^/]+"
 
 

@@ -23,6 +23,7 @@ from pulse_server.web import (
     logout,
     operator,
     requests,
+    views,
 )
 from pulse_server.web.dispatch import Web
 from pulse_server.web.live import blueprint as live
@@ -52,6 +53,7 @@ def create_app(services: Services) -> Quart:
     csrf.install(app)
     errors.install(app)
     assets.install(app)
+    views.install(app)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(customer.blueprint)

@@ -43,7 +43,7 @@ async def _respond(
     errors: list[dict[str, str]] | None = None,
 ) -> Response:
     if pages.wanted():
-        return await pages.error_page(status, detail, dict(headers or {}), errors)
+        return await pages.error_page(status, detail, {"Vary": "Accept", **(headers or {})}, errors)
     body = problems.problem(status, detail, errors=errors, request_id=g.get("request_id"))
     response = Response(body, status=status, content_type=problems.CONTENT_TYPE)
     response.headers.update(headers or {})

@@ -82,6 +82,8 @@ async def index() -> str | Response:
     caller = await authenticate()
     if not pages.wanted():
         return reply({"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id})
+    if caller.tenant_id is not None:
+        return pages.to("/customer/dashboard")
     return await pages.page(
         "home.html",
         forms=held is not None,

@@ -25,7 +25,12 @@ def reply(value: Any, status: int = 200) -> Response:
 
 def page_reply(page: Page) -> Response:
     """Answer with a page: ``{"items": […], "next": cursor | null}``."""
-    return reply({"items": page.items, "next": page.next})
+    return reply(parts_of(page))
+
+
+def parts_of(page: Page) -> dict[str, Any]:
+    """What is answered of a page."""
+    return {"items": page.items, "next": page.next}
 
 
 def demand_tenant_id(tenant_id: str) -> None:

@@ -13,10 +13,12 @@ from pulse_postgres.paging import parted
 from pulse_server.inputs import AlertPage, NoteBody
 from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
-from pulse_server.web.bodies import body_as, query_as
-from pulse_server.web.customer.own import own
+from pulse_server.web import csrf, pages
+from pulse_server.web.bodies import body_as, json_of, parse_as, query_as
+from pulse_server.web.customer.own import Own, own
 from pulse_server.web.described import described
-from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.replies import parts_of, reply
+from pulse_server.web.views import either
 
 if TYPE_CHECKING:
     import uuid
@@ -28,9 +30,10 @@ blueprint = Blueprint("customer_alerts", __name__, url_prefix="/alerts")
 @described(AlertList, query=AlertPage)
 async def show() -> Response:
     """The tenant's alerts, newest first."""
-    part, wanted = parted(query_as(AlertPage).model_dump())
+    part, wanted = parted(query_as(AlertPage, blank=pages.wanted()).model_dump())
     mine = own()
-    return page_reply(await alert_page(mine.pool, AlertFilter(**wanted), tenant_id=mine.tenant_id, **part))
+    found = await alert_page(mine.pool, AlertFilter(**wanted), tenant_id=mine.tenant_id, **part)
+    return await either("customer/alerts.html", parts_of(found))
 
 
 @blueprint.get("/<uuid:alert_id>")
@@ -38,25 +41,25 @@ async def show() -> Response:
 async def one(alert_id: uuid.UUID) -> Response:
     """One alert with its changes."""
     mine = own()
-    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+    return await either("customer/alert.html", await one_alert(mine.pool, mine.tenant_id, alert_id))
 
 
 @blueprint.post("/<uuid:alert_id>/acknowledge")
 @described(AlertWithChanges, body=NoteBody, body_optional=True)
 async def acknowledge(alert_id: uuid.UUID) -> Response:
     """Say that somebody looks after it; 409 when it is closed."""
-    said, mine = await body_as(NoteBody, optional=True), own()
+    said, mine = await _said(), own()
     await mine.alerts.acknowledge(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
-    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+    return await _done(mine, alert_id)
 
 
 @blueprint.post("/<uuid:alert_id>/close")
 @described(AlertWithChanges, body=NoteBody, body_optional=True)
 async def close(alert_id: uuid.UUID) -> Response:
     """Close it by hand; 409 when it is closed. It opens again once what it told of has ended and begins anew."""
-    said, mine = await body_as(NoteBody, optional=True), own()
+    said, mine = await _said(), own()
     await mine.alerts.close(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
-    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))
+    return await _done(mine, alert_id)
 
 
 @blueprint.get("/<uuid:alert_id>/trace")
@@ -68,3 +71,17 @@ async def trace(alert_id: uuid.UUID) -> Response:
     deliveries = await deliveries_of_alert(mine.pool, mine.tenant_id, alert_id)
     names = await names_of(mine.pool, mine.tenant_id, integrations_in(alert))
     return reply(trace_of(alert, deliveries, names))
+
+
+async def _said() -> NoteBody:
+    """The note of a program's JSON, or of a page's form."""
+    if not pages.wanted():
+        return await body_as(NoteBody, optional=True)
+    return parse_as(NoteBody, json_of({"note": (await csrf.form()).get("note", "")}))
+
+
+async def _done(mine: Own, alert_id: uuid.UUID) -> Response:
+    """What became of the alert; a browser goes back to its page."""
+    if pages.wanted():
+        return pages.to(f"/customer/alerts/{alert_id}")
+    return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))

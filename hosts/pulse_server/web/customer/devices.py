@@ -10,14 +10,15 @@ from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_postgres.paging import parted
 from pulse_server.inputs import DevicePage, DevicePatch, TelemetryQuery
 from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList, ReadingList
-from pulse_server.web import readings
+from pulse_server.web import pages, readings
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.device_changes import changes_of
-from pulse_server.web.replies import demand_ids, page_reply, reply
+from pulse_server.web.replies import demand_ids, parts_of, reply
 from pulse_server.web.services import services
+from pulse_server.web.views import either
 
 blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
 
@@ -28,9 +29,10 @@ _ALERTS_SHOWN = 50
 @described(DeviceList, query=DevicePage)
 async def show() -> Response:
     """The tenant's devices, with how each is doing."""
-    part, wanted = parted(query_as(DevicePage).model_dump())
+    part, wanted = parted(query_as(DevicePage, blank=pages.wanted()).model_dump())
     mine = own()
-    return page_reply(await device_page(mine.pool, DeviceFilter(**wanted), tenant_id=mine.tenant_id, **part))
+    found = await device_page(mine.pool, DeviceFilter(**wanted), tenant_id=mine.tenant_id, **part)
+    return await either("customer/devices.html", parts_of(found))
 
 
 @blueprint.get("/<device_id>")
@@ -44,7 +46,8 @@ async def one(device_id: str) -> Response:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
-    return versioned({**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}, living=True)
+    whole = {**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}
+    return await either("customer/device.html", whole, lambda value: versioned(value, living=True))
 
 
 @blueprint.patch("/<device_id>")

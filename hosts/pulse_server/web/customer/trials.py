@@ -12,6 +12,7 @@ from pulse_server.trial import tried
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.replies import reply
+from pulse_server.web.views import either
 
 if TYPE_CHECKING:
     import uuid
@@ -28,4 +29,4 @@ async def run(integration_id: uuid.UUID, type_: str | None = None) -> Response:
     if type_ not in {None, (await mine.integrations.get(mine.tenant_id, integration_id))["type"]}:
         raise NotFound("there is no such integration")
     delivery = await tried(mine.pool, mine.tenant_id, integration_id, actor=mine.actor)
-    return reply(delivery, 202 if delivery["next"] else 200)
+    return await either("customer/tried.html", delivery, lambda value: reply(value, 202 if value["next"] else 200))

@@ -1,0 +1,164 @@
+"""Pages on which a tenant's admin makes, changes and deletes integrations: forms made of each channel's own schema.
+
+What they send takes the way of the API: the same models, the same complaints, beside the fields they are about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quart import Blueprint, Response
+
+from pulse_core.errors import Stale
+from pulse_core.plugins import channel_schema
+from pulse_core.principal import Role
+from pulse_server.inputs import IntegrationFields, IntegrationPatch
+from pulse_server.web import csrf, pages
+from pulse_server.web.bodies import Problem, json_of, parse_as
+from pulse_server.web.customer import integrations
+from pulse_server.web.customer.own import own
+from pulse_server.web.demands import demands
+from pulse_server.web.described import page
+from pulse_server.web.forms import ABSENT, Fault, Form, changes
+from pulse_server.web.views import view
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Mapping
+
+    from pulse_core.api import Channel
+
+blueprint = Blueprint("customer_integration_forms", __name__, url_prefix="/integrations")
+
+_STALE = "Somebody else has changed it since you opened this form. Open it anew, and change it once more."
+_NAME = {"type": "string", "minLength": 1, "description": "What people call it, in routes and deliveries."}
+_ENABLED = {"type": "boolean", "default": True, "description": "While it is not, nothing is sent."}
+
+
+@blueprint.before_request
+@demands(Role.CUSTOMER_ADMIN)
+async def demand_admin() -> None:
+    """Whoever may not save what a form says has no use for the form."""
+
+
+@blueprint.get("/<channel:type_>/new")
+@page
+async def new(type_: str) -> Response:
+    """The empty form of a channel."""
+    channel = integrations.channel(type_)
+    return await _shown(channel, form_of(channel))
+
+
+@blueprint.post("/<channel:type_>/new")
+@page
+async def create(type_: str) -> Response:
+    """Make an integration, or show what is wrong with it."""
+    channel, sent = integrations.channel(type_), await csrf.form()
+    form = form_of(channel)
+    taken = form.take(sent)
+    if taken.more:
+        return await _shown(channel, form, taken.value, more=taken.more)
+    try:
+        wanted = parse_as(IntegrationFields, json_of(taken.value))
+        _demand_readable(taken.faults)
+        made = await integrations.made(type_, wanted)
+    except Problem as error:
+        return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults))
+    return pages.to(f"/customer/integrations/{made['integration_id']}")
+
+
+@blueprint.get("/<uuid:integration_id>/edit")
+@page
+async def edit(integration_id: uuid.UUID) -> Response:
+    """The form of an integration as it is; its secrets are not in it."""
+    stored = await integrations.found(integration_id)
+    channel = integrations.channel(stored["type"])
+    return await _shown(channel, form_of(channel), _fields(stored), stored=stored, revision=stored["revision"])
+
+
+@blueprint.post("/<uuid:integration_id>/edit")
+@page
+async def change(integration_id: uuid.UUID) -> Response:
+    """Change what was changed in the form, unless somebody else changed something meanwhile."""
+    stored, sent = await integrations.found(integration_id), await csrf.form()
+    channel, before = integrations.channel(stored["type"]), _fields(stored)
+    form, revision = form_of(channel), sent.get("revision", "")
+    if not revision:
+        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    taken = form.take(sent, before)
+    again: dict[str, Any] = {"stored": stored, "revision": revision}
+    if taken.more:
+        return await _shown(channel, form, taken.value, more=taken.more, **again)
+    try:
+        parse_as(IntegrationFields, json_of(taken.value))  # as a patch, a name that was emptied would be left as it is
+        wanted = parse_as(IntegrationPatch, json_of(changes(before, taken.value)))
+        _demand_readable(taken.faults)
+        await integrations.changed(integration_id, wanted, frozenset({revision}))
+    except Problem as error:
+        return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults), **again)
+    except Stale:
+        if not pages.wanted():
+            raise
+        return await _shown(channel, form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
+    return pages.to(f"/customer/integrations/{integration_id}")
+
+
+@blueprint.get("/<uuid:integration_id>/delete")
+@page
+async def ask(integration_id: uuid.UUID) -> Response:
+    """Ask whether to delete it."""
+    return await view("customer/integration_delete.html", it=await integrations.found(integration_id))
+
+
+@blueprint.post("/<uuid:integration_id>/delete")
+@page
+async def delete(integration_id: uuid.UUID) -> Response:
+    """Delete it with its routes, if it was the page that asks which sent this."""
+    await integrations.found(integration_id)
+    if (await csrf.form()).get("confirm") != "yes":
+        raise Problem(
+            422, "what cannot be undone must be confirmed", errors=[{"field": "confirm", "message": "say yes"}]
+        )
+    mine = own()
+    await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor, only_if=None)
+    return pages.to("/customer/integrations")
+
+
+def form_of(channel: type[Channel[Any]]) -> Form:
+    """What the API takes for an integration of a channel, as one form."""
+    config = dict(channel_schema(channel))
+    definitions = config.pop("$defs", {})
+    config.update(title="Settings", description="")
+    properties = {"name": _NAME, "enabled": _ENABLED, "config": config}
+    return Form({"type": "object", "properties": properties, "required": ["name", "config"], "$defs": definitions})
+
+
+def _fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: stored[name] for name in ("name", "enabled", "config")}
+
+
+def _demand_readable(faults: Iterable[Fault]) -> None:
+    """Save nothing that could not be read. Raises Problem: 422."""
+    if any(faults):
+        raise Problem(422, "some fields are wrong", errors=[])
+
+
+def _faults(error: Problem, unread: Iterable[Fault]) -> list[Fault]:
+    """What could not be read, and what the API says. What is not about fields, or no page is wanted for, goes on."""
+    if error.code != 422 or error.errors is None or not pages.wanted():  # noqa: PLR2004 - the status of wrong fields
+        raise error
+    return [*unread, *(Fault(each["field"], each["message"]) for each in error.errors)]
+
+
+async def _shown(
+    channel: type[Channel[Any]],
+    form: Form,
+    value: Any = ABSENT,
+    *,
+    status: int = 200,
+    faults: Iterable[Fault] = (),
+    more: frozenset[str] = frozenset(),
+    **about: Any,
+) -> Response:
+    shown = form.show(value, faults, more=more)
+    return await view("customer/integration_form.html", status, channel=channel, shown=shown, **about)

@@ -1,0 +1,100 @@
+"""One path for people and programs: a page and a JSON answer are made of the same value.
+
+A route says ``return await either("customer/devices.html", value)``. Whoever asks for ``text/html`` by name gets the
+template with ``it`` being the value, inside the frame of all pages; everybody else gets the value as JSON.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from quart import current_app, request
+
+from pulse_core.principal import Role
+from pulse_server.web import csrf, pages, session
+from pulse_server.web.principal import principal
+from pulse_server.web.replies import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from quart import Quart, Response
+
+_NAVIGATION = (
+    ("/customer/dashboard", "Dashboard"),
+    ("/customer/devices", "Devices"),
+    ("/customer/alerts", "Alerts"),
+    ("/customer/integrations", "Integrations"),
+)
+_STEPS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
+"""From so many seconds on, time is told in that unit."""
+
+
+def install(app: Quart) -> None:
+    """Let templates say ``when(a_time)`` and ``here(status="OPEN")``."""
+    app.jinja_env.globals.update(when=when, here=here)
+
+
+async def either(
+    template: str,
+    value: Mapping[str, Any],
+    answer: Callable[[Any], Response] = reply,
+    *,
+    besides: Callable[[], Awaitable[dict[str, Any]]] | None = None,
+) -> Response:
+    """Answer with a page or with JSON.
+
+    :param answer: makes the JSON answer of ``value``.
+    :param besides: looks up what the page alone shows in addition.
+    """
+    if pages.wanted():
+        response = await view(template, it=value, **(await besides() if besides is not None else {}))
+    else:
+        response = answer(value)
+    response.vary.add("Accept")
+    return response
+
+
+async def view(template: str, status: int = 200, **values: Any) -> Response:
+    """Answer with a page inside the frame, for the caller whom a blueprint has let in."""
+    caller, held = principal(), await session.current()
+    return await pages.page(
+        template,
+        status,
+        forms=held is not None,
+        caller=caller,
+        name=pages.name_of(caller),
+        navigation=_NAVIGATION,
+        csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
+        held=held,
+        may_write=held is not None and caller.role is Role.CUSTOMER_ADMIN,
+        demo=current_app.extensions["services"].config.demo,
+        **values,
+    )
+
+
+def here(**changes: str | None) -> str:
+    """The address of this page with some of its parameters changed; None, or an empty text, leaves one out."""
+    wanted = {**request.args.to_dict(), **changes}
+    query = urlencode({name: value for name, value in wanted.items() if value})
+    return f"{request.path}?{query}" if query else request.path
+
+
+def when(moment: dt.datetime | str | None) -> Markup:
+    """Tell a time by how far it is from now, with the exact one for whoever points at it."""
+    if moment is None:
+        return Markup('<span class="soft">never</span>')
+    at = dt.datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    away_s = (dt.datetime.now(dt.UTC) - at).total_seconds()
+    told = _length(abs(away_s))
+    text = f"in {told}" if away_s <= -1 else f"{told} ago"
+    exact = at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact, text)
+
+
+def _length(seconds: float) -> str:
+    size, unit = next((size, unit) for least, size, unit in _STEPS if seconds >= least)
+    return f"{int(seconds // size)} {unit}"

@@ -1,0 +1,111 @@
+"""The pages of customers in a real browser: strict policy, scripts of ours, narrow windows."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulse_core.config import load_config
+from pulse_core.notices import Kind
+from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
+from pulse_server.notices.post import Post
+from pulse_server.web import create_app
+from pulse_server.web.services import Services
+from support.admin import opened
+from support.batches import judged
+from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
+from support.people import PASSWORD, person
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Page
+
+    from support.database import Database
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+    pytest.mark.skipif(not FETCHED, reason="needs what `make` fetches with npm"),
+]
+
+PAGES = ("dashboard", "devices", "devices/dev-1", "alerts", "integrations", "integrations/webhook/new")
+
+
+@asynccontextmanager
+async def site(database: Database, data_dir: Path) -> AsyncIterator[tuple[str, Services]]:
+    """The application with a tenant, its device and its admin, ada; it hears what the database tells."""
+    judged(database, "INSERT INTO tenants (tenant_id) VALUES ('tenant-a') RETURNING true")
+    judged(
+        database,
+        "INSERT INTO devices (tenant_id, device_id, site_id) VALUES ('tenant-a', 'dev-1', 'site-1') RETURNING true",
+    )
+    person(database)
+    config = load_config(None, mode="dev", data_dir=data_dir)
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(opened(services, database))
+        post = Post(services.hub, services.board, pools.operator, database.dsn("pulse_operator"))
+        post.start()
+        stack.push_async_callback(post.stop)
+        url = await stack.enter_async_context(serving(create_app(services)))
+        stack.callback(services.hub.close)
+        yield url.replace("127.0.0.1", "localhost"), services
+
+
+async def log_in(page: Page, url: str) -> None:
+    await page.goto(f"{url}/login")
+    await page.get_by_label("Name").fill("ada")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("heading", name="Dashboard").wait_for()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (375, "dark")])
+async def test_a_webhook_is_added_through_its_form(database: Database, tmp_path: Path, width: int, theme: str) -> None:
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, _), browsing(complaints, width=width, theme=theme) as page:
+        await log_in(page, url)
+        await page.get_by_role("link", name="Integrations", exact=True).click()
+        await page.get_by_role("link", name="webhook").click()
+        await page.get_by_label("Name (required)").fill("on call")
+        await page.get_by_label("URL").fill("https://example.com/hook")
+        await page.get_by_label("Secret (required)").fill("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        await page.get_by_role("button", name="Add", exact=True).click()
+        await page.get_by_role("heading", name="on call").wait_for()
+        await page.get_by_role("link", name="Integrations", exact=True).first.click()
+        await page.get_by_role("link", name="on call").wait_for()
+        for path in PAGES:
+            await page.goto(f"{url}/customer/{path}")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+            assert await page.locator("h1").count() == 1
+            assert await violations(page) == []
+    assert complaints == []
+    assert judged(database, "SELECT name FROM integrations") == [("on call",)]
+
+
+async def test_a_page_reads_itself_anew_when_something_has_changed(database: Database, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, services), browsing(complaints) as page:
+        await log_in(page, url)
+        await page.goto(f"{url}/customer/devices")
+        await page.get_by_text("Updates by itself").wait_for()
+        await page.get_by_label("Search").fill("half typed")
+        judged(database, "UPDATE devices SET name = 'a <b>new</b> name' RETURNING true")
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await page.get_by_text("a <b>new</b> name").wait_for()
+        assert await page.get_by_label("Search").input_value() == "half typed"
+
+        await page.goto(f"{url}/customer/devices/dev-1")
+        await page.get_by_text("Updates by itself").wait_for()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        judged(database, "UPDATE devices SET name = 'the third name' RETURNING true")
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await page.get_by_role("heading", name="the third name").wait_for()
+        assert [each for each in asked if "/customer/" in each] == [f"{url}/customer/devices/dev-1"]
+        assert await violations(page) == []
+    assert complaints == []
