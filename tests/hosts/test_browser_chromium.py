@@ -181,5 +181,6 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
             }""",
             f"{url}/logout",
         )
+        await page.wait_for_url(f"{url}/logout")
         await page.goto(f"{url}/")
         assert await page.get_by_role("heading", name="Dashboard").count() == 1

@@ -133,7 +133,7 @@ def _commands(schemas: Schemas) -> dict[str, Any]:
         "parameters": [*_OF_DEVICE, *queries],
         "responses": {
             "200": {"description": "The commands.", "content": _json(schemas.answered(CommandsToDo))},
-            **_refused({401, 404, 422, 429, 503}),
+            **_refused({400, 401, 404, 422, 429, 503}),
         },
     }
 
@@ -148,7 +148,7 @@ def _acknowledgement(schemas: Schemas) -> dict[str, Any]:
         "parameters": [*_OF_DEVICE, _in_path("command_id", {"type": "string", "format": "uuid"})],
         "responses": {
             "200": {"description": "Acknowledged.", "content": _json(schemas.answered(CommandAcknowledged))},
-            **_refused({401, 404, 429, 503}),
+            **_refused({400, 401, 404, 429, 503}),
         },
     }
 
