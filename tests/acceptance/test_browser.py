@@ -41,14 +41,15 @@ async def test_a_customer_logs_in_looks_and_logs_out(product: Product, name: str
         await page.get_by_label("Password").fill("test123")
         await page.get_by_role("button", name="Log in").click()
         await page.wait_for_url(f"{url}/customer/integrations?limit=7")
-        assert '"items"' in await page.inner_text("body")
+        assert await page.inner_text("h1") == "Integrations"
         doomed = product.process("web")
         doomed.kill()
         doomed.wait(30)
         until_sync(lambda: status_of(f"{url}/readyz") == 200, what="the next web process")
         await page.goto(f"{url}/")
         await page.reload()
-        assert "Hello, customer1" in await page.inner_text("h1")
+        assert page.url == f"{url}/customer/dashboard"
+        assert "customer1" in await page.inner_text("body")
         await page.get_by_role("button", name="Log out").click()
         await page.wait_for_url(f"{url}/login?notice=logged-out")
         for _ in range(3):
@@ -56,7 +57,6 @@ async def test_a_customer_logs_in_looks_and_logs_out(product: Product, name: str
             await page.wait_for_load_state()
             said = await page.inner_text("body")
             assert "customer1" not in said
-            assert '"items"' not in said
         await page.goto(f"{url}/customer/integrations")
         assert page.url.startswith(f"{url}/login?next=")
         await browser.close()

@@ -172,15 +172,16 @@ async def test_a_script_of_ours_shows_the_token_and_a_foreign_form_has_none(data
         await page.get_by_role("heading", name="Dashboard").wait_for()
         status: Any = await page.evaluate("fetch('/api/auth/status').then(a => a.json())")
         assert await page.evaluate(FORGED, [url, status["session"]["csrf_token"]]) == [403, 403, 200]
-        foreign = f"{url.replace('localhost', '127.0.0.1')}/login"
-        await page.goto(foreign)
-        await page.evaluate(
-            """to => {
-              const form = document.createElement("form");
-              form.method = "post"; form.action = to; document.body.append(form); form.submit();
-            }""",
-            f"{url}/logout",
-        )
-        await page.wait_for_url(f"{url}/logout")
+        await page.route("http://elsewhere.test/", lambda asked: asked.fulfill(content_type="text/html", body="<p>"))
+        await page.goto("http://elsewhere.test/")
+        async with page.expect_request(f"{url}/logout") as sent, page.expect_navigation():
+            await page.evaluate(
+                """to => {
+                  const form = document.createElement("form");
+                  form.method = "post"; form.action = to; document.body.append(form); form.submit();
+                }""",
+                f"{url}/logout",
+            )
+        assert (await sent.value).method == "POST"
         await page.goto(f"{url}/")
         assert await page.get_by_role("heading", name="Dashboard").count() == 1

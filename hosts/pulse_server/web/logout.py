@@ -38,7 +38,8 @@ async def log_out() -> Response:
     away = await services().sessions.end(held, f"{services().config.issuer}/login") if held is not None else None
     if away is not None and urlsplit(away).scheme not in {"http", "https"}:
         away = None
-    session.forget()
+    if session.brought() is not None:  # a browser hides the cookie from what another site sends: it shall keep it
+        session.forget()
     if not pages.wanted():
         return reply({"logout_url": away})
     if away is None:
