@@ -45,8 +45,9 @@ INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%(theirs)s, %(device
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(theirs)s, %(device)s, %(day)s, 1, now(), 'telemetry', 's', '{"of": "theirs"}');
 UPDATE deliveries SET alert_id = delivery_id, route_id = delivery_id, cause = 'alert';
-INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at)
-    VALUES (%(ours)s, 'ours', 'customer_admin', %(hash)s, 'test', now() + interval '1 day');
+INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by, expires_at)
+    VALUES (%(ours)s, 'ffffffff-0000-4000-8000-000000000000', 'ours', 'customer_admin',
+        %(hash)s, 'test', now() + interval '1 day');
 """
 
 
