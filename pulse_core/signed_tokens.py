@@ -9,12 +9,12 @@ import base64
 import binascii
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from pulse_core.remembered import Remembered
 from pulse_core.strict_json import json_object
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
@@ -56,23 +56,18 @@ class KnownTokens(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, T] = OrderedDict()
+        self._known: Remembered[bytes, T] = Remembered(_REMEMBERED)
 
     def get(self, token: str) -> T | None:
         """What is known of a token."""
-        key = _hash(token)
-        if key in self._known:
-            self._known.move_to_end(key)
-        return self._known.get(key)
+        return self._known.get(_hash(token))
 
     def put(self, token: str, known: T | None) -> None:
         """Remember a token; None forgets it."""
-        key = _hash(token)
-        self._known.pop(key, None)
-        if known is not None:
-            self._known[key] = known
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        if known is None:
+            self._known.forget(_hash(token))
+        else:
+            self._known.put(_hash(token), known)
 
 
 def _decoded(segment: str) -> bytes | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from pulse_core.remembered import Remembered
 from pulse_postgres.acting import asking
 
 if TYPE_CHECKING:
@@ -24,18 +24,15 @@ class ActiveTenants:
     def __init__(self, pool: asyncpg.Pool[Any], *, holds_s: float = HOLDS_S) -> None:
         self._pool = pool
         self._holds_s = holds_s
-        self._seen: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+        self._seen: Remembered[str, tuple[float, bool]] = Remembered(_REMEMBERED)
 
     async def is_active(self, tenant_id: str) -> bool:
         """Whether this tenant is there and not suspended."""
         now = time.monotonic()
-        looked_at, active = self._seen.get(tenant_id, (now - self._holds_s, False))
+        looked_at, active = self._seen.get(tenant_id) or (now - self._holds_s, False)
         if now - looked_at < self._holds_s:
             return active
         with asking():
             active = bool(await self._pool.fetchval(_IS_ACTIVE, tenant_id))
-        self._seen.pop(tenant_id, None)
-        self._seen[tenant_id] = (now, active)
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        self._seen.put(tenant_id, (now, active))
         return active

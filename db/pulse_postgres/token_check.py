@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from pulse_core.principal import OF_PROGRAMS, Principal, Role
+from pulse_core.remembered import Remembered
 from pulse_postgres.acting import asking
 from pulse_postgres.tokens import hash_token
 
@@ -60,7 +60,7 @@ class TokenCheck:
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: Remembered[bytes, _Known] = Remembered(_REMEMBERED)
 
     async def principal(self, token: str) -> Principal | None:
         """Whose token this is; None for one that is unknown, expired, revoked, or of a suspended tenant."""
@@ -77,14 +77,11 @@ class TokenCheck:
         with asking():
             row = await self._pool.fetchrow(_FIND, hashed)
             if row is None:
-                self._known.pop(hashed, None)
+                self._known.forget(hashed)
                 return None
             if row["note"]:
                 await self._pool.execute(_USED, row["tenant_id"], row["token_id"])
         scopes = None if row["scopes"] is None else frozenset(row["scopes"])
         found = Principal(f"{OF_PROGRAMS}{row['name']}", Role(row["role"]), row["tenant_id"] or None, scopes=scopes)
-        self._known[hashed] = _Known(found, looked_at + min(HOLDS_S, row["left_s"]))
-        self._known.move_to_end(hashed)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(hashed, _Known(found, looked_at + min(HOLDS_S, row["left_s"])))
         return found

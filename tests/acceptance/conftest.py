@@ -1,4 +1,4 @@
-"""What the tables of faults stand on."""
+"""What acceptance stands on: a running product, a bench for the tables of faults, a Keycloak."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from support.faults import Bench
 from support.faults import bench as a_bench
+from support.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 OTHERS = ("aiohttp.access", "aiohttp.server", "mail.log")
 """Logs of those who receive: they live in this process, but are not the product."""
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[Product]:
+    """The product as it comes, running in a folder of its own."""
+    running = Product(tmp_path / "product")
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -9,28 +9,17 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import pytest
 
 from support.listening import Heard, listening
-from support.product import Device, Product
 from support.waiting import until
 from support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from support.product import Device, Product
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 READING_WITHIN_S = 1.0
 """The promise: so long after a reading is acknowledged, an open page knows of it."""
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 def minted(product: Product, name: str, *arguments: str) -> str:

@@ -6,24 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
 from support.product import ADMIN_KEY, Product
 from support.tree import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.mark.slow

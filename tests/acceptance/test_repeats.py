@@ -8,14 +8,10 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from support.product import Product
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from support.product import Product
 
 HOOK = {"name": "n", "config": {"url": "https://example.com/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
 # The answer is kept only when nobody holds this lock.
@@ -24,14 +20,6 @@ HELD = """
         'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END';
     CREATE TRIGGER held BEFORE UPDATE ON request_keys FOR EACH ROW EXECUTE FUNCTION held()
 """
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 def post(product: Product, token: str, key: str) -> tuple[int, dict[str, Any], bool]:

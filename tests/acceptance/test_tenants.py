@@ -8,27 +8,15 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from support import marks, mqtt311
-from support.product import Device, Product
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from support.product import Device, Product
 
 GOES = "goes-4c1d8e"
 WITHIN_S = 5
 """The promise: so long after a tenant is suspended, nothing of it is let in any more."""
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 def call(product: Product, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:

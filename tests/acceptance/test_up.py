@@ -25,21 +25,12 @@ from support.waiting import until_sync
 from support.webhook_receiver import receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.database import Database, PostgresServer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = {"site_id": "site-1", "metrics": {"temp_c": 21.5}}
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 def post(url: str, body: Any, **headers: str) -> tuple[int, Any]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from support.product import Product
 from support.tree import ROOT
 from support.waiting import until_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from support.product import Product
 
 SECRET, OLD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + "QUJD" * 10
 
@@ -53,14 +53,6 @@ def recorder() -> Iterator[Recorder]:
     made.server.shutdown()
     thread.join()
     made.server.server_close()
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "product")
-    running.start()
-    yield running
-    running.stop()
 
 
 def falls_silent(product: Product, name: str) -> None:

@@ -60,4 +60,4 @@ async def test_only_so_many_are_remembered(database: Database, monkeypatch: pyte
         tenants = ActiveTenants(pool)
         for number in range(5):
             await tenants.is_active(f"tenant-{number}")
-        assert list(tenants._seen) == ["tenant-3", "tenant-4"]
+        assert list(tenants._seen._entries) == ["tenant-3", "tenant-4"]

@@ -9,7 +9,7 @@ import pytest
 from pulse_core.secrets import SecretBox
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.pool import open_pool
-from pulse_postgres.resealing import Resealing, ResealingAnswers
+from pulse_postgres.resealing import ANSWERS, REQUESTS, Resealing
 from pulse_server.resealing import reseal
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def test_those_that_no_key_reads_are_named_and_left_alone(database: Databa
     before = stored(database)
     done = await reseal(Resealing(pool), BOTH)
     assert (done.resealed, done.current, len(done.unreadable)) == (3, 0, 2)
-    assert {each.tenant_id for each in done.unreadable} == {"tenant-b"}
+    assert {each.key[0] for each in done.unreadable} == {"tenant-b"}
     after = stored(database)
     assert {name for name in after if after[name] == before[name]} == {"tenant-bhook 0", "tenant-bhook 1"}
 
@@ -114,7 +114,7 @@ class _Busy(Resealing):
 
     async def replace(self, changes: Sequence[tuple[Sealed, bytes]]) -> int:
         if self.edited is None:
-            self.edited = changes[0][0].integration_id
+            self.edited = changes[0][0].key[1]
             secrets = self._by.seal({"/secret": "edited"})
             await self._integrations.update("tenant-a", self.edited, actor="t", config={}, secrets=secrets)
         return await super().replace(changes)
@@ -143,8 +143,8 @@ async def test_what_may_be_answered_again_is_encrypted_anew_too(database: Databa
                 for n in range(MANY)
             ],
         )
-    done = await reseal(ResealingAnswers(pool), BOTH)
-    assert (done.resealed, done.unreadable) == (3 * MANY, ())
+    asked, answered = [await reseal(Resealing(pool, place), BOTH) for place in (REQUESTS, ANSWERS)]
+    assert (asked.resealed, answered.resealed, asked.unreadable, answered.unreadable) == (2 * MANY, MANY, (), ())
     with database.superuser() as connection:
         rows = connection.execute("SELECT key, request, answer FROM request_keys").fetchall()
     box = SecretBox(NEW)
@@ -152,4 +152,5 @@ async def test_what_may_be_answered_again_is_encrypted_anew_too(database: Databa
         number = int(str(key)[1:])
         assert box.open(request) == {"n": number}  # type: ignore[arg-type]
         assert (answer is None) or box.open(answer) == {"a": number}  # type: ignore[arg-type]
-    assert (await reseal(ResealingAnswers(pool), SecretBox(NEW))).current == 3 * MANY
+    again = [await reseal(Resealing(pool, place), SecretBox(NEW)) for place in (REQUESTS, ANSWERS)]
+    assert [each.current for each in again] == [2 * MANY, MANY]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.admin import Admin, Caller, admin_api
+from support.people import person
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from quart import Quart
 
     from support.database import Database
 
@@ -25,3 +29,13 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
 @pytest.fixture
 async def customer(admin: Admin) -> Caller:
     return await admin.customer()
+
+
+@pytest.fixture
+async def apps(database: Database, tmp_path: Path) -> AsyncIterator[list[Quart]]:
+    """Two processes' worth, on one database, with ada to log in."""
+    async with AsyncExitStack() as stack:
+        admins = [await stack.enter_async_context(admin_api(database, tmp_path)) for _ in range(2)]
+        await admins[0].tenant()
+        person(database)
+        yield [each.client.app for each in admins]

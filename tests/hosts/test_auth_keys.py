@@ -17,7 +17,7 @@ from pulse_core.config import load_config
 from pulse_core.errors import Conflict
 from pulse_core.secrets import SecretBox
 from pulse_postgres.pool import open_pool
-from pulse_postgres.resealing import Resealing, ResealingKeys
+from pulse_postgres.resealing import SIGNING_KEYS, Resealing
 from pulse_postgres.signing_keys import PostgresSigningKeys
 from pulse_server.providers import lent
 from pulse_server.resealing import reseal
@@ -198,14 +198,14 @@ async def test_keys_are_encrypted_anew_with_the_secret_key(
     hosts: list[AccountsProvider], pool: asyncpg.Pool[Any], database: Database
 ) -> None:
     new, old = "n" * 40, database.secret_key
-    done = await reseal(ResealingKeys(pool), SecretBox(new, old))
+    done = await reseal(Resealing(pool, SIGNING_KEYS), SecretBox(new, old))
     assert (done.resealed, done.current, done.unreadable) == (1, 0, ())
-    again = await reseal(ResealingKeys(pool), SecretBox(new, old))
+    again = await reseal(Resealing(pool, SIGNING_KEYS), SecretBox(new, old))
     assert (again.resealed, again.current) == (0, 1)
     ((stored,),) = judged(database, "SELECT private_key FROM signing_keys")
     assert SecretBox(new).open(bytes(stored))["seed"]
     assert await Resealing(pool).count() == 0
-    (unreadable,) = (await reseal(ResealingKeys(pool), SecretBox("s" * 40))).unreadable
+    (unreadable,) = (await reseal(Resealing(pool, SIGNING_KEYS), SecretBox("s" * 40))).unreadable
     assert "pulse keys rotate" in str(unreadable)
 
 
@@ -213,7 +213,7 @@ async def test_a_process_that_knows_only_the_old_secret_key_goes_on_signing(
     hosts: list[AccountsProvider], pool: asyncpg.Pool[Any], database: Database
 ) -> None:
     kid = jwt.get_unverified_header(await issued(hosts[0]))["kid"]
-    assert (await reseal(ResealingKeys(pool), SecretBox("n" * 40, database.secret_key))).resealed == 1
+    assert (await reseal(Resealing(pool, SIGNING_KEYS), SecretBox("n" * 40, database.secret_key))).resealed == 1
     hosts[0].keys._looked_at = None
     assert jwt.get_unverified_header(await issued(hosts[0]))["kid"] == kid
 

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
-from support.admin import Caller, admin_api
 from support.batches import judged
 from support.browsing import session_caller, with_session
 from support.elsewhere import ADA, AWAY, Elsewhere, join
-from support.people import person
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from quart import Quart
 
+    from support.admin import Caller
     from support.database import Database
 
 STATUS = "/api/auth/status"
 DUE = "UPDATE browser_sessions SET renew_at = now()"
 OVER = "UPDATE browser_sessions SET renew_at = now(), tokens_until = now()"
 GOOD = "SELECT renew_at > now() AND tokens_until > now() AND renewing_until IS NULL FROM browser_sessions"
-
-
-@pytest_asyncio.fixture
-async def apps(database: Database, tmp_path: Path) -> AsyncIterator[list[Quart]]:
-    """Two processes' worth, on one database."""
-    async with AsyncExitStack() as stack:
-        admins = [await stack.enter_async_context(admin_api(database, tmp_path)) for _ in range(2)]
-        await admins[0].tenant()
-        person(database)
-        yield [each.client.app for each in admins]
 
 
 @pytest.fixture
@@ -60,7 +45,7 @@ def now(database: Database, statement: str, apps: list[Quart]) -> None:
     with database.superuser() as connection:
         assert connection.execute(statement.encode()).rowcount == 1
     for app in apps:
-        app.extensions["services"].sessions._known.clear()
+        app.extensions["services"].sessions._known._entries.clear()
 
 
 async def statuses(callers: list[Caller], times: int = 10) -> list[int]:

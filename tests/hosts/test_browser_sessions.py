@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from pulse_core.secrets import SecretBox
 from pulse_postgres.pool import open_pool
-from pulse_postgres.resealing import ResealingSessions
+from pulse_postgres.resealing import SESSIONS, Resealing
 from pulse_server.resealing import reseal
 from pulse_server.sessions.desk import BELIEVED_S
 from pulse_server.web import cookies
@@ -23,7 +21,6 @@ from support.command_line import command_line, ok
 from support.people import PASSWORD, person
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from quart import Quart
@@ -32,16 +29,6 @@ if TYPE_CHECKING:
     from support.database import Database
 
 STATUS = "/api/auth/status"
-
-
-@pytest_asyncio.fixture
-async def apps(database: Database, tmp_path: Path) -> AsyncIterator[list[Quart]]:
-    """Two processes' worth, on one database."""
-    async with AsyncExitStack() as stack:
-        admins = [await stack.enter_async_context(admin_api(database, tmp_path)) for _ in range(2)]
-        await admins[0].tenant()
-        person(database)
-        yield [each.client.app for each in admins]
 
 
 async def both(apps: list[Quart]) -> tuple[str, list[Caller]]:
@@ -141,7 +128,7 @@ async def test_a_request_costs_no_query_as_a_rule(apps: list[Quart], monkeypatch
     assert sorted(times)[250] < 0.0002
     await asyncio.sleep(0)
     looks.clear()
-    sessions._known.clear()
+    sessions._known._entries.clear()
     answers = await asyncio.gather(*(caller.get(STATUS) for _ in range(20)))
     assert {status for status, _, _ in answers} == {200}
     assert len(looks) == 1, "all who ask at once share one look"
@@ -155,7 +142,7 @@ async def test_that_somebody_was_seen_is_written_once_a_minute_and_nobody_waits_
     first = judged(database, look)
 
     async def asked() -> None:
-        apps[0].extensions["services"].sessions._known.clear()
+        apps[0].extensions["services"].sessions._known._entries.clear()
         assert (await caller.get(STATUS))[0] == 200
 
     await asked()
@@ -209,7 +196,7 @@ async def test_the_secret_key_can_be_replaced_and_nobody_is_logged_out(
         services.box = SecretBox(*keys)
         sessions = services.sessions
         sessions._box = sessions._renewals._box = services.box
-        sessions._known.clear()
+        sessions._known._entries.clear()
         del app.extensions["QUART_AUTH"]
         app.after_request_funcs[None] = [
             each for each in app.after_request_funcs[None]
@@ -225,8 +212,8 @@ async def test_the_secret_key_can_be_replaced_and_nobody_is_logged_out(
     assert (await browser.status())["session"]["expires_at"] == before["session"]["expires_at"]
     pool = await open_pool(database.dsn("pulse_admin"), name="test", max_size=1)
     try:
-        done = await reseal(ResealingSessions(pool), SecretBox(NEW, OLD))
-        again = await reseal(ResealingSessions(pool), SecretBox(NEW, OLD))
+        done = await reseal(Resealing(pool, SESSIONS), SecretBox(NEW, OLD))
+        again = await reseal(Resealing(pool, SESSIONS), SecretBox(NEW, OLD))
     finally:
         await pool.close()
     assert (done.resealed, again.resealed, again.current) == (1, 0, 1)

@@ -9,12 +9,12 @@ from rich.progress import Progress
 
 from pulse_core.errors import ConfigError
 from pulse_core.secrets import SecretBox
-from pulse_postgres.resealing import Resealing, ResealingAnswers, ResealingKeys, ResealingSessions
+from pulse_postgres.resealing import ANSWERS, REQUESTS, SESSIONS, SIGNING_KEYS, Resealing, Sealed
 from pulse_server import key_file
 from pulse_server.cli.base import Session, err, out, pass_session
 from pulse_server.cli.work import actor, on_database
 from pulse_server.exits import FAILED
-from pulse_server.resealing import Resealed, Secret, reseal
+from pulse_server.resealing import Resealed, reseal
 from pulse_server.secret_key import demand_in_use, path_of, secret_keys
 
 if TYPE_CHECKING:
@@ -85,27 +85,27 @@ def _generated(config: Config) -> Path:
     return path_of(config)
 
 
-async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed[Secret]:
+async def _reseal(pool: asyncpg.Pool[Any], box: SecretBox) -> Resealed[Sealed]:
     store = Resealing(pool)
     total = await store.count()
     with Progress(console=err, transient=True, disable=total < _MANY) as progress:
         task = progress.add_task("encrypting", total=total)
         done = await reseal(store, box, lambda more: progress.advance(task, more))
-    keys = await reseal(ResealingKeys(pool), box)
-    await reseal(ResealingAnswers(pool), box)  # one that cannot be read is forgotten within a day: nobody need do more
-    sessions = await reseal(ResealingSessions(pool), box)
-    everything = Resealed[Secret](
-        done.resealed + keys.resealed + sessions.resealed,
-        done.current + keys.current + sessions.current,
+    parts = [done, *[await reseal(Resealing(pool, place), box) for place in (SIGNING_KEYS, SESSIONS)]]
+    for place in (REQUESTS, ANSWERS):  # one that cannot be read is forgotten within a day: nobody need do more
+        await reseal(Resealing(pool, place), box)
+    everything = Resealed[Sealed](
+        sum(part.resealed for part in parts),
+        sum(part.current for part in parts),
         0,
-        (*done.unreadable, *keys.unreadable, *sessions.unreadable),
+        tuple(each for part in parts for each in part.unreadable),
     )
     if everything.resealed:
         await store.note(actor(), everything.resealed)
     return everything
 
 
-def _tell_unreadable(done: Resealed[Secret]) -> None:
+def _tell_unreadable(done: Resealed[Sealed]) -> None:
     err.print(f"{len(done.unreadable)} can be read with none of the keys:", soft_wrap=True)
     for each in done.unreadable:
         err.print(f"  {each}", soft_wrap=True, markup=False)

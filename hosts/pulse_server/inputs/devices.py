@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from pulse_core.records import DeviceStatus
+from pulse_postgres.device_requests import DeviceChanges
 from pulse_postgres.devices import DEVICE_ORDERS
 from pulse_postgres.tenants import TENANT_ORDERS
 from pulse_server.inputs.fields import (
@@ -63,6 +64,10 @@ class DevicePatch(Body):
     """Overrides the tenant's; null: the tenant's. Holds from the device's next message on."""
 
     _given = field_validator("name", "labels")(given)
+
+    def changes(self) -> DeviceChanges:
+        """What it does not mention stays."""
+        return DeviceChanges(**self.model_dump(exclude_unset=True))
 
 
 class RotateBody(Body):

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from pulse_core.errors import SecretUnreadable, StoreUnavailable, TemporaryFailure
 from pulse_core.principal import Principal
+from pulse_core.remembered import Remembered
 from pulse_server.sessions.asking import WITHIN_S, Faulty, ask, issues
 from pulse_server.sessions.renewal import Renewals
 from pulse_server.sessions.sealing import lifetimes, sealed, unsealed
@@ -55,7 +55,7 @@ class BrowserSessions:
         self._box = box
         self._longest_s = config.longest_s
         self._renewals = Renewals(store, providers, box)
-        self._known: OrderedDict[bytes, tuple[Held, float]] = OrderedDict()
+        self._known: Remembered[bytes, tuple[Held, float]] = Remembered(_REMEMBERED)
         self._looks: dict[bytes, asyncio.Task[Held | None]] = {}
 
     async def close(self) -> None:
@@ -94,9 +94,8 @@ class BrowserSessions:
         :raises TemporaryFailure: its tokens are over, and the provider cannot renew them at present.
         """
         id_hash = _hash(cookie_id)
-        held, until_s = self._known.get(id_hash, (None, 0.0))
+        held, until_s = self._known.get(id_hash) or (None, 0.0)
         if held is not None and until_s > time.monotonic():
-            self._known.move_to_end(id_hash)
             return held
         return await asyncio.shield(self._look(id_hash, cookie_id))
 
@@ -104,7 +103,7 @@ class BrowserSessions:
         """Renew a session's tokens now, though they may not be due."""
         id_hash = _hash(cookie_id)
         await asyncio.shield(self._renewals.start(id_hash, early=True))
-        self._known.pop(id_hash, None)
+        self._known.forget(id_hash)
         return await self.find(cookie_id)
 
     async def access_token(self, held: Held) -> str | None:
@@ -130,9 +129,9 @@ class BrowserSessions:
 
     async def _ended(self, cookie_id: str, *, noted: bool) -> Ended | None:
         id_hash = _hash(cookie_id)
-        self._known.pop(id_hash, None)
+        self._known.forget(id_hash)
         ended = await self._store.end(id_hash, noted=noted)
-        self._known.pop(id_hash, None)
+        self._known.forget(id_hash)
         return ended
 
     async def _end_tokens(self, ended: Ended, return_url: str) -> str | None:
@@ -162,7 +161,7 @@ class BrowserSessions:
 
     async def _looked_up(self, id_hash: bytes, cookie_id: str) -> Held | None:
         looked_at = time.monotonic()
-        self._known.pop(id_hash, None)
+        self._known.forget(id_hash)
         while True:
             stored = await self._good(id_hash)
             if stored is None:
@@ -179,9 +178,7 @@ class BrowserSessions:
             if await self._store.end(id_hash, having=stored.tokens) is not None:
                 return None
         held = Held(cookie_id, stored.provider, principal, stored.expires_at)
-        self._known[id_hash] = (held, looked_at + BELIEVED_S)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(id_hash, (held, looked_at + BELIEVED_S))
         return held
 
     async def _good(self, id_hash: bytes) -> Stored | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from quart import current_app, g, request
 
 from pulse_core.errors import TooMany
+from pulse_core.remembered import Remembered
 from pulse_server.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Guesses:
     def __init__(self, per_minute: int) -> None:
         self._throttle = _bucket(per_minute, per_minute)
         self._secret = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: Remembered[bytes, float] = Remembered(_KNOWN_AT_MOST)
 
     async def judge(
         self, address: str, credentials: str, ask: Callable[[str], Awaitable[FoundT | None]]
@@ -71,20 +71,15 @@ class Guesses:
             raise TooMany("too many wrong credentials from this address", retry_after_s=wait_s)
         found = await ask(credentials)
         if found is None:
-            self._known.pop(name, None)
+            self._known.forget(name)
             self._throttle.owe(address, monotonic())
         else:
-            self._remember(name)
+            self._known.put(name, monotonic())
         return found
 
     def _is_known(self, name: bytes) -> bool:
-        return monotonic() - self._known.get(name, float("-inf")) < _KNOWN_S
-
-    def _remember(self, name: bytes) -> None:
-        self._known[name] = monotonic()
-        self._known.move_to_end(name)
-        if len(self._known) > _KNOWN_AT_MOST:
-            self._known.popitem(last=False)
+        seen = self._known.get(name)
+        return seen is not None and monotonic() - seen < _KNOWN_S
 
 
 def install(app: Quart, config: LimitsConfig) -> None:

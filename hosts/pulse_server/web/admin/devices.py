@@ -11,7 +11,6 @@ from pulse_server.web.actor import ADMIN
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
-from pulse_server.web.device_changes import changes_of
 from pulse_server.web.replies import demand_ids, page_reply, reply
 from pulse_server.web.services import services
 
@@ -47,7 +46,7 @@ async def one(tenant_id: str, device_id: str) -> Response:
 async def change(tenant_id: str, device_id: str) -> Response:
     """Change its name, its labels, or after how long it is stale."""
     demand_ids(tenant_id, device_id)
-    only_if, wanted = wanted_revisions(), changes_of(await body_as(DevicePatch))
+    only_if, wanted = wanted_revisions(), (await body_as(DevicePatch)).changes()
     changed = await services().devices.change(tenant_id, device_id, wanted, actor=ADMIN, only_if=only_if)
     return versioned(changed, living=True)
 

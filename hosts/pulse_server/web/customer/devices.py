@@ -15,7 +15,6 @@ from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
-from pulse_server.web.device_changes import changes_of
 from pulse_server.web.replies import demand_ids, parts_of, reply
 from pulse_server.web.services import services
 from pulse_server.web.views import either
@@ -56,7 +55,7 @@ async def change(device_id: str) -> Response:
     """Change its name, its labels, or after how long it is stale."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
-    only_if, wanted = wanted_revisions(), changes_of(await body_as(DevicePatch))
+    only_if, wanted = wanted_revisions(), (await body_as(DevicePatch)).changes()
     changed = await mine.devices.change(mine.tenant_id, device_id, wanted, actor=mine.actor, only_if=only_if)
     return versioned(changed, living=True)
 
