@@ -11,7 +11,7 @@ import structlog
 from pulse_accounts.development import PASSWORD, USERS
 from pulse_accounts.passwords import Passwords
 from pulse_core.errors import Conflict, NotFound
-from pulse_postgres.users import Users
+from pulse_postgres.identity.users import Users
 
 if TYPE_CHECKING:
     import asyncpg

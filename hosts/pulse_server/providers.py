@@ -12,9 +12,9 @@ import structlog
 
 from pulse_core.errors import ConfigError, PermanentFailure, PulseError
 from pulse_core.outbound import HttpClient, Outbound
-from pulse_postgres.active_tenants import ActiveTenants
-from pulse_postgres.signing_keys import PostgresSigningKeys
-from pulse_postgres.user_sessions import PostgresSessions, PostgresUsers
+from pulse_postgres.identity.active_tenants import ActiveTenants
+from pulse_postgres.identity.signing_keys import PostgresSigningKeys
+from pulse_postgres.identity.user_sessions import PostgresSessions, PostgresUsers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,9 +16,9 @@ from pulse_core.identity import Tokens
 from pulse_core.principal import Role
 from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
+from pulse_postgres.identity.token_check import TokenCheck
 from pulse_postgres.pool import open_pool
-from pulse_postgres.token_check import TokenCheck
 from pulse_server.embedded import running_url
 from pulse_server.providers import Providers, lent
 from support.people import PASSWORD, hashed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulse_core.errors import StoreUnavailable
-from pulse_postgres.active_tenants import HOLDS_S, ActiveTenants
+from pulse_postgres.identity.active_tenants import HOLDS_S, ActiveTenants
 from pulse_postgres.pool import open_pool
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def test_a_database_that_is_away_lets_nobody_in(database: Database) -> Non
 
 
 async def test_only_so_many_are_remembered(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pulse_postgres.active_tenants._REMEMBERED", 2)
+    monkeypatch.setattr("pulse_postgres.identity.active_tenants._REMEMBERED", 2)
     async with await open_pool(database.dsn("pulse_auth"), name="test") as pool:
         tenants = ActiveTenants(pool)
         for number in range(5):

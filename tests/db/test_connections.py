@@ -12,7 +12,6 @@ from pulse_core.records import Route
 from pulse_core.routing import route
 from pulse_core.trial import a_test
 from pulse_postgres.alert_requests import AlertRequests
-from pulse_postgres.api_tokens import ApiTokens, token_page
 from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.counts import count_all
@@ -20,6 +19,9 @@ from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, d
 from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.device_requests import DeviceChanges, DeviceRequests
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
+from pulse_postgres.identity.api_tokens import ApiTokens, token_page
+from pulse_postgres.identity.user_pages import user_page
+from pulse_postgres.identity.user_requests import UserChanges, UserRequests
 from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_health import health_of
 from pulse_postgres.integration_pages import names_of
@@ -27,8 +29,6 @@ from pulse_postgres.integrations import Integrations
 from pulse_postgres.paging import Page
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import PostgresTelemetryStore
-from pulse_postgres.user_pages import user_page
-from pulse_postgres.user_requests import UserChanges, UserRequests
 from support import two_tenants
 from support.batches import NOW_US, judged
 from support.tables import tenant_tables

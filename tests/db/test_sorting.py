@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulse_core.errors import PermanentFailure
-from pulse_postgres.api_tokens import TOKEN_ORDERS, token_page
 from pulse_postgres.audit_pages import AUDIT_ORDERS, AuditFilter, audit_page
 from pulse_postgres.command_pages import COMMAND_ORDERS, CommandFilter, command_page
 from pulse_postgres.delivery.pages import DELIVERY_ORDERS, DeliveryFilter, delivery_page
 from pulse_postgres.devices import DEVICE_ORDERS, DeviceFilter, device_page
+from pulse_postgres.identity.api_tokens import TOKEN_ORDERS, token_page
+from pulse_postgres.identity.user_pages import USER_ORDERS, user_page
 from pulse_postgres.incidents import ALERT_ORDERS, AlertFilter, alert_page
 from pulse_postgres.integration_pages import INTEGRATION_ORDERS, ROUTE_ORDERS, integration_page, route_page
 from pulse_postgres.paging import Page, Where, item_of, write_cursor
@@ -27,7 +28,6 @@ from pulse_postgres.pool import open_pool
 from pulse_postgres.refusals import KEPT_ORDERS, REFUSED_ORDERS, quarantine_page, refused_page
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
 from pulse_postgres.tenants import TENANT_ORDERS, tenant_page
-from pulse_postgres.user_pages import USER_ORDERS, user_page
 from support import two_tenants
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from pulse_core.api import KnownTokens, PluginConfig
 from pulse_core.config import load_config
 from pulse_core.errors import Conflict
 from pulse_core.secrets import SecretBox
+from pulse_postgres.identity.signing_keys import PostgresSigningKeys
 from pulse_postgres.pool import open_pool
 from pulse_postgres.resealing import SIGNING_KEYS, Resealing
-from pulse_postgres.signing_keys import PostgresSigningKeys
 from pulse_server.providers import lent
 from pulse_server.resealing import reseal
 from support.batches import judged, register

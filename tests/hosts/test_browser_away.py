@@ -10,7 +10,7 @@ import pytest
 
 from pulse_core.errors import TemporaryFailure
 from pulse_core.principal import Principal, Role
-from pulse_server.web import departures
+from pulse_server.web.entrance import departures
 from support.batches import judged
 from support.browsing import Browser
 from support.elsewhere import ADA, AWAY, Elsewhere, join
@@ -108,7 +108,7 @@ async def test_not_many_are_kept_at_once(browser: Browser) -> None:
 async def test_it_takes_no_more_than_ten_minutes(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     back = await leave(browser)
     later = time.time() + departures.LASTS_S + 1
-    monkeypatch.setattr("pulse_server.web.departures.time.time", lambda: later)
+    monkeypatch.setattr("pulse_server.web.entrance.departures.time.time", lambda: later)
     assert (await browser.go(back + "ada")).status == 400
 
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from pulse_core.principal import Role
-from pulse_server.web import csrf
+from pulse_server.web.entrance import csrf
 from support import two_tenants
 from support.admin import Admin, Caller, admin_api
 from support.browsing import by_cookie

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulse_core.principal import Role
-from pulse_server.web import csrf
-from pulse_server.web.local_paths import local_path
+from pulse_server.web.entrance import csrf
+from pulse_server.web.entrance.local_paths import local_path
 from support.admin import KEY, Admin, admin_api
 from support.batches import judged
 from support.browsing import HTML, Browser

@@ -13,7 +13,7 @@ from pulse_postgres.pool import open_pool
 from pulse_postgres.resealing import SESSIONS, Resealing
 from pulse_server.resealing import reseal
 from pulse_server.sessions.desk import BELIEVED_S
-from pulse_server.web import cookies
+from pulse_server.web.entrance import cookies
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
 from support.browsing import Browser, session_caller, with_session
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from quart import Quart
 
-    from pulse_postgres.browser_sessions import PostgresBrowserSessions
+    from pulse_postgres.identity.browser_sessions import PostgresBrowserSessions
     from support.database import Database
 
 STATUS = "/api/auth/status"

@@ -11,10 +11,10 @@ import pytest_asyncio
 from quart import Blueprint, Response
 
 from pulse_core.principal import Role
-from pulse_postgres import token_check
-from pulse_postgres.token_check import PREFIX
+from pulse_postgres.identity import token_check
+from pulse_postgres.identity.token_check import PREFIX
 from pulse_server.web import operator
-from pulse_server.web.principal import demand_role, principal
+from pulse_server.web.entrance.principal import demand_role, principal
 from pulse_server.web.replies import reply
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulse_core.principal import Principal, Role
+from pulse_postgres.identity.token_check import TokenCheck
 from pulse_postgres.pool import open_pool
-from pulse_postgres.token_check import TokenCheck
 from support.batches import judged, register
 from support.command_line import Pulse, command_line, ok
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulse_core.principal import Principal, Role
+from pulse_postgres.identity.token_check import TokenCheck
 from pulse_postgres.pool import open_pool
-from pulse_postgres.token_check import TokenCheck
 from pulse_server.demo.registry import Registry
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_postgres.pool import open_pool
 from support.chromium import CHROMIUM, browsing, served
 

@@ -15,7 +15,7 @@ from pulse_core.errors import TooMany
 from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_core.secrets import SecretBox
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_server.notices.hub import EACH, EVERY_S, STREAMS, Hub
 from pulse_server.notices.post import Post
 from pulse_server.web import create_app, events

@@ -7,9 +7,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pulse_core.principal import Role
-from pulse_postgres import token_check
+from pulse_postgres.identity import token_check
 from pulse_server import throttle
-from pulse_server.web import limits
+from pulse_server.web.around import limits
 from support.admin import UNLIMITED, Caller, admin_api, served
 from support.batches import judged
 

@@ -8,7 +8,7 @@ import pytest
 
 from pulse_core.config import load_config
 from pulse_core.errors import ConfigError
-from pulse_server.web.proxies import Proxied
+from pulse_server.web.around.proxies import Proxied
 from support.batches import judged
 
 if TYPE_CHECKING:

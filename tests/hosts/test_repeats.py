@@ -12,10 +12,10 @@ import pytest
 
 from pulse_core.principal import Role
 from pulse_core.secrets import SecretBox
-from pulse_postgres import token_check
+from pulse_postgres.identity import token_check
 from pulse_postgres.pool import open_pool
 from pulse_postgres.request_keys import forget
-from pulse_server.web import repeats
+from pulse_server.web.around import repeats
 from support.admin import KEY, Admin, Caller, served
 from support.batches import judged
 from support.told import a_delivery

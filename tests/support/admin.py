@@ -10,7 +10,7 @@ from pulse_core.config import Listen, load_config
 from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_core.secrets import SecretBox
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_postgres.pool import open_pool
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import create_app

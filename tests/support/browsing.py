@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlencode
 
 from pulse_core.identity import Login
-from pulse_server.web import csrf
-from pulse_server.web.cookies import PREFIX
+from pulse_server.web.entrance import csrf
+from pulse_server.web.entrance.cookies import PREFIX
 from support.admin import Caller
 from support.people import PASSWORD, person
 

@@ -8,7 +8,7 @@ import click
 
 from pulse_accounts.keys import SIGNS_AFTER_S, rotate
 from pulse_core.secrets import SecretBox
-from pulse_postgres.signing_keys import PostgresSigningKeys
+from pulse_postgres.identity.signing_keys import PostgresSigningKeys
 from pulse_server.cli.base import Session, out, pass_session
 from pulse_server.cli.work import actor, on_database
 from pulse_server.secret_key import demand_in_use, secret_keys

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pulse_core.principal import Role
+from pulse_postgres.identity.users import Users
 from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.tenants import Tenants
-from pulse_postgres.users import Users
 from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import TenantBody, UserBody

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import TokenBody

@@ -9,7 +9,7 @@ import click
 
 from pulse_accounts.passwords import Passwords, demand_good
 from pulse_core.principal import Role
-from pulse_postgres.users import Users
+from pulse_postgres.identity.users import Users
 from pulse_server.cli.base import Session, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import UserBody

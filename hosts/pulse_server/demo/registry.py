@@ -15,7 +15,7 @@ from pulse_core.errors import Conflict
 from pulse_core.records import Route
 from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
-from pulse_postgres.api_tokens import ApiTokens
+from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.pool import open_pool
 from pulse_postgres.provisioning import Activation, Provisioning

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import TOKEN_ORDERS
-from pulse_postgres.user_pages import USER_ORDERS
+from pulse_postgres.identity.api_tokens import TOKEN_ORDERS
+from pulse_postgres.identity.user_pages import USER_ORDERS
 from pulse_server.inputs.fields import Body, OneOf, Page, TenantPage, Text, Username, given
 from pulse_server.inputs.identity import TokenBody, UserBody
 from pulse_server.scopes import AREAS

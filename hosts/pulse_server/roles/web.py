@@ -15,8 +15,8 @@ from pulse_server.notices.post import Post
 from pulse_server.roles.base import Host, Role
 from pulse_server.serving import HttpServer, bind
 from pulse_server.web import Front, create_app
+from pulse_server.web.around.proxies import Proxied
 from pulse_server.web.assets import REMEDY
-from pulse_server.web.proxies import Proxied
 from pulse_server.web.services import Pools, Services
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pulse_core.config import SessionsConfig
     from pulse_core.identity import AuthProvider, Tokens
     from pulse_core.secrets import SecretBox
-    from pulse_postgres.browser_sessions import Ended, PostgresBrowserSessions, Stored
+    from pulse_postgres.identity.browser_sessions import Ended, PostgresBrowserSessions, Stored
     from pulse_server.providers import Providers
 
 log = structlog.get_logger(__name__)

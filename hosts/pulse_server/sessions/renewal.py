@@ -18,7 +18,7 @@ from pulse_server.sessions.sealing import lifetimes, sealed, unsealed
 if TYPE_CHECKING:
     from pulse_core.identity import AuthProvider, Tokens
     from pulse_core.secrets import SecretBox
-    from pulse_postgres.browser_sessions import PostgresBrowserSessions
+    from pulse_postgres.identity.browser_sessions import PostgresBrowserSessions
     from pulse_server.providers import Providers
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pulse_core.identity import Tokens
-from pulse_postgres.browser_sessions import Lifetimes
+from pulse_postgres.identity.browser_sessions import Lifetimes
 
 if TYPE_CHECKING:
     from pulse_core.secrets import SecretBox

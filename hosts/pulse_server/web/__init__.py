@@ -8,24 +8,10 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import (
-    admin,
-    assets,
-    auth,
-    cookies,
-    csrf,
-    customer,
-    docs,
-    errors,
-    home,
-    limits,
-    login,
-    logout,
-    operator,
-    requests,
-    views,
-)
-from pulse_server.web.dispatch import Web
+from pulse_server.web import admin, assets, customer, docs, home, operator, views
+from pulse_server.web.around import errors, limits, requests
+from pulse_server.web.around.dispatch import Web
+from pulse_server.web.entrance import auth, cookies, csrf, login, logout
 from pulse_server.web.live import blueprint as live
 
 if TYPE_CHECKING:

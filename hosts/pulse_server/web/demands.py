@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import request
 
-from pulse_server.web.principal import demand_role
+from pulse_server.web.entrance.principal import demand_role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

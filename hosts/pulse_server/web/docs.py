@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotFound as NoSuchPage
 from pulse_server.outputs.document import OpenApiDocument
 from pulse_server.web.described import described, page
 from pulse_server.web.openapi.document import served
-from pulse_server.web.requests import policy
+from pulse_server.web.policy import policy
 
 blueprint = Blueprint("docs", __name__)
 

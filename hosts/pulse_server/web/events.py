@@ -12,8 +12,8 @@ from werkzeug.exceptions import HTTPException
 from pulse_core.errors import PulseError
 from pulse_server.inputs import Query, TenantId
 from pulse_server.notices.hub import END, event
-from pulse_server.web import session
-from pulse_server.web.principal import authenticate, principal
+from pulse_server.web.entrance import session
+from pulse_server.web.entrance.principal import authenticate, principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:

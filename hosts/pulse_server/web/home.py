@@ -7,10 +7,11 @@ import ipaddress
 from quart import Blueprint, Response, current_app, render_template, request
 
 from pulse_core.principal import Role
-from pulse_server.web import csrf, pages, session
+from pulse_server.web import pages
 from pulse_server.web.bodies import Problem
 from pulse_server.web.described import page
-from pulse_server.web.principal import authenticate
+from pulse_server.web.entrance import csrf, session
+from pulse_server.web.entrance.principal import authenticate
 from pulse_server.web.replies import reply
 
 blueprint = Blueprint("home", __name__)

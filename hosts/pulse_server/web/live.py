@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from quart import Blueprint, Response, current_app, render_template
 
 from pulse_server import runfiles
-from pulse_server.web import pages, session
+from pulse_server.web import pages
 from pulse_server.web.described import page
+from pulse_server.web.entrance import session
 from pulse_server.web.home import demand_local
 from pulse_server.web.replies import reply
 from pulse_server.web.services import Services, services

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from quart import Response, g, redirect, render_template, request
 
-from pulse_server.web.requests import policy
+from pulse_server.web.policy import policy
 
 if TYPE_CHECKING:
     from pulse_core.principal import Principal

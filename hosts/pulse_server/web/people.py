@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from quart import Response, current_app
 
 from pulse_core.errors import TooMany
-from pulse_postgres.user_requests import UserChanges
+from pulse_postgres.identity.user_requests import UserChanges
 from pulse_server.throttle import Throttle
 from pulse_server.web.bodies import Problem
 from pulse_server.web.conditions import versioned
-from pulse_server.web.principal import principal
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pulse_core.principal import Role
-    from pulse_postgres.user_requests import UserRequests
+    from pulse_postgres.identity.user_requests import UserRequests
     from pulse_server.inputs import CustomerUserBody, CustomerUserPatch, NewUserBody, UserPatch
 
 

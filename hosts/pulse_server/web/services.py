@@ -10,11 +10,13 @@ from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
 from pulse_core.notices import Board
-from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.audit import AuditLog
-from pulse_postgres.browser_sessions import PostgresBrowserSessions
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.device_requests import DeviceRequests
+from pulse_postgres.identity.api_tokens import ApiTokens
+from pulse_postgres.identity.browser_sessions import PostgresBrowserSessions
+from pulse_postgres.identity.token_check import TokenCheck
+from pulse_postgres.identity.user_requests import UserRequests
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
 from pulse_postgres.overview import Overview
@@ -22,8 +24,6 @@ from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.request_keys import RequestKeys
 from pulse_postgres.settings import PostgresSettings
 from pulse_postgres.tenants import Tenants
-from pulse_postgres.token_check import TokenCheck
-from pulse_postgres.user_requests import UserRequests
 from pulse_server.new_passwords import NewPasswords
 from pulse_server.notices.hub import Hub
 from pulse_server.notices.watching import Watches

@@ -14,8 +14,9 @@ from markupsafe import Markup
 from quart import current_app, request
 
 from pulse_core.principal import Role
-from pulse_server.web import csrf, pages, session
-from pulse_server.web.principal import principal
+from pulse_server.web import pages
+from pulse_server.web.entrance import csrf, session
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.replies import reply
 
 if TYPE_CHECKING:

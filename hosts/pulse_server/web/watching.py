@@ -7,7 +7,7 @@ import re
 from quart import request
 
 from pulse_server.inputs import SMALL_ID
-from pulse_server.web.requests import printable
+from pulse_server.web.around.requests import printable
 from pulse_server.web.services import services
 
 _KEPT = 1000

@@ -8,9 +8,9 @@ from quart import Blueprint, request
 
 from pulse_server.web.actor import ADMIN
 from pulse_server.web.admin import devices, integrations, reading, tenants
+from pulse_server.web.around.limits import guesses
 from pulse_server.web.bodies import Problem
 from pulse_server.web.demands import demands_admin_key
-from pulse_server.web.limits import guesses
 from pulse_server.web.services import services
 from pulse_server.web.watching import note_access
 

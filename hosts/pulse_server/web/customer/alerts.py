@@ -13,10 +13,11 @@ from pulse_postgres.paging import parted
 from pulse_server.inputs import AlertPage, NoteBody
 from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
-from pulse_server.web import csrf, pages
+from pulse_server.web import pages
 from pulse_server.web.bodies import body_as, json_of, parse_as, query_as
 from pulse_server.web.customer.own import Own, own
 from pulse_server.web.described import described
+from pulse_server.web.entrance import csrf
 from pulse_server.web.replies import parts_of, reply
 from pulse_server.web.views import either
 

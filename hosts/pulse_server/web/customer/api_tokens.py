@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from pulse_core.principal import Role
-from pulse_postgres.api_tokens import token_page
+from pulse_postgres.identity.api_tokens import token_page
 from pulse_server.inputs import CustomerTokenBody, TokenPage
 from pulse_server.outputs.answers import PageOf
 from pulse_server.outputs.people import Token, TokenMade

@@ -10,8 +10,8 @@ from pulse_core.notices import Kind
 from pulse_server.outputs.answers import EventStream
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.events import EventQuery, stream_of
-from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from pulse_core.errors import Stale
 from pulse_core.plugins import channel_schema
 from pulse_core.principal import Role
 from pulse_server.inputs import IntegrationFields, IntegrationPatch
-from pulse_server.web import csrf, pages
+from pulse_server.web import pages
 from pulse_server.web.bodies import Problem, json_of, parse_as
 from pulse_server.web.customer import integrations
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
 from pulse_server.web.described import page
+from pulse_server.web.entrance import csrf
 from pulse_server.web.forms import ABSENT, Fault, Form, changes
 from pulse_server.web.views import view
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pulse_core.routing import route
 from pulse_postgres.alert_requests import AlertRequests
-from pulse_postgres.api_tokens import ApiTokens
 from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.device_requests import DeviceRequests
+from pulse_postgres.identity.api_tokens import ApiTokens
+from pulse_postgres.identity.user_requests import UserRequests
 from pulse_postgres.integrations import Integrations
-from pulse_postgres.user_requests import UserRequests
-from pulse_server.web.principal import principal
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from pulse_core.principal import Role
-from pulse_postgres.user_pages import user_page
+from pulse_postgres.identity.user_pages import user_page
 from pulse_server.inputs import CustomerUserBody, CustomerUserPatch, UserPage
 from pulse_server.outputs.answers import PageOf
 from pulse_server.outputs.people import User, UserMade

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulse_server.web.cookies import PREFIX
-from pulse_server.web.csrf import HEADER
+from pulse_server.web.entrance.cookies import PREFIX
+from pulse_server.web.entrance.csrf import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,6 +12,7 @@ from quart import Blueprint
 
 from pulse_core.principal import Role
 from pulse_server.web.demands import demands
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator import (
     api_tokens,
     audit_log,
@@ -25,7 +26,6 @@ from pulse_server.web.operator import (
     tenants,
     users,
 )
-from pulse_server.web.principal import principal
 from pulse_server.web.watching import note_access
 
 if TYPE_CHECKING:

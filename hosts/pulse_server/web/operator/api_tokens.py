@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from pulse_postgres.api_tokens import token_page
+from pulse_postgres.identity.api_tokens import token_page
 from pulse_server.inputs import OperatorTokenBody, TokenQuery
 from pulse_server.outputs.answers import PageOf
 from pulse_server.outputs.people import Token, TokenMade
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.described import described
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.people import demand_person
-from pulse_server.web.principal import principal
 from pulse_server.web.replies import page_reply, reply
 from pulse_server.web.services import services
 

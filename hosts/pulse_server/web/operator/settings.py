@@ -15,8 +15,8 @@ from pulse_server.problems import field_errors
 from pulse_server.web.bodies import Problem, body_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator.admins import demand_admin
-from pulse_server.web.principal import principal
 from pulse_server.web.services import services
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")

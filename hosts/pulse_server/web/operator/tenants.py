@@ -9,8 +9,8 @@ from pulse_server.outputs.tenants import Tenant, TenantDetail, TenantList, Tenan
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator.admins import demand_admin
-from pulse_server.web.principal import principal
 from pulse_server.web.replies import demand_tenant_id, page_reply, reply
 from pulse_server.web.services import services
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from pulse_postgres.user_pages import user_page
+from pulse_postgres.identity.user_pages import user_page
 from pulse_server.inputs import NewUserBody, UserPatch, UserQuery
 from pulse_server.outputs.answers import PageOf
 from pulse_server.outputs.people import User, UserMade
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
+from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.people import added, changed
-from pulse_server.web.principal import principal
 from pulse_server.web.replies import page_reply
 from pulse_server.web.services import services
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from quart import g, request
 
-from pulse_postgres.token_check import looks_like_token
+from pulse_postgres.identity.token_check import looks_like_token
 from pulse_server.scopes import opens
-from pulse_server.web import session
+from pulse_server.web.around.limits import guesses
 from pulse_server.web.bodies import LoginNeeded, Problem
-from pulse_server.web.limits import guesses
+from pulse_server.web.entrance import session
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ async def authenticate() -> Principal:
     """Who asks: by ``Authorization: Bearer``, an API token or one that a provider answers for; else by the session.
 
     Whatever is wrong with a token looks the same from outside: 401. The cookie of a session was looked at before: what
-    changes something came with the session's token (see :mod:`pulse_server.web.csrf`).
+    changes something came with the session's token (see :mod:`pulse_server.web.entrance.csrf`).
     """
     token = session.bearer()
     if token is not None:

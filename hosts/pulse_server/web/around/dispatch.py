@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from quart import Quart
 
-from pulse_server.web import repeats
-from pulse_server.web.limits import charge_writer
+from pulse_server.web.around import repeats
+from pulse_server.web.around.limits import charge_writer
 
 if TYPE_CHECKING:
     from quart.ctx import RequestContext

@@ -11,11 +11,12 @@ from quart import Blueprint, Response, request
 from pulse_core.errors import Conflict, StoreUnavailable, TemporaryFailure, TooMany
 from pulse_server.inputs import LoginBody
 from pulse_server.sessions.asking import ask, knows_passwords, leads_away
-from pulse_server.web import cookies, csrf, departures, pages, session
-from pulse_server.web.auth import tries
+from pulse_server.web import pages
 from pulse_server.web.bodies import Problem
 from pulse_server.web.described import page
-from pulse_server.web.local_paths import local_path
+from pulse_server.web.entrance import cookies, csrf, departures, session
+from pulse_server.web.entrance.auth import tries
+from pulse_server.web.entrance.local_paths import local_path
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:

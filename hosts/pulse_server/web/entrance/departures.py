@@ -16,7 +16,7 @@ from msgspec import Struct
 from quart import request
 
 from pulse_core.errors import SecretUnreadable
-from pulse_server.web import cookies
+from pulse_server.web.entrance import cookies
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pulse_core.errors import TooMany
 from pulse_server.inputs import LoginBody, PasswordBody, RefreshBody
 from pulse_server.outputs.identity import IssuerMetadata, KeySet, Refreshed, TokenPair, WhoAmI
 from pulse_server.throttle import Throttle
-from pulse_server.web import csrf, session
 from pulse_server.web.bodies import Problem, body_as
 from pulse_server.web.described import described
-from pulse_server.web.principal import authenticate
+from pulse_server.web.entrance import csrf, session
+from pulse_server.web.entrance.principal import authenticate
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from quart import Blueprint, Response
 
 from pulse_server.outputs.sessions import LoggedOut
-from pulse_server.web import csrf, pages, session
+from pulse_server.web import pages
 from pulse_server.web.described import described, page
+from pulse_server.web.entrance import csrf, session
 from pulse_server.web.replies import reply
 from pulse_server.web.services import services
 

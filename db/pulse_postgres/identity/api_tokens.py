@@ -11,9 +11,9 @@ from msgspec import Struct
 from pulse_core.errors import NotFound
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
+from pulse_postgres.identity.token_check import PREFIX
 from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
-from pulse_postgres.token_check import PREFIX
 from pulse_postgres.tokens import hash_token, new_token
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulse_core.errors import NotFound
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
-from pulse_postgres.user_pages import user_page
+from pulse_postgres.identity.user_pages import user_page
 
 if TYPE_CHECKING:
     import uuid

@@ -10,8 +10,8 @@ from pulse_core.errors import Conflict, NotFound
 from pulse_core.principal import Role
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
+from pulse_postgres.identity.user_pages import SHOWN
 from pulse_postgres.revisions import demand_revision
-from pulse_postgres.user_pages import SHOWN
 
 if TYPE_CHECKING:
     import uuid
@@ -64,7 +64,7 @@ class UserRequests:
     """Every call names the tenant, '' for operators; what is another's does not exist.
 
     ``pool`` is that customer's :class:`~pulse_postgres.connections.TenantPool`, or logs in as pulse_admin. A user is a
-    dict of :data:`~pulse_postgres.user_pages.SHOWN`.
+    dict of :data:`~pulse_postgres.identity.user_pages.SHOWN`.
     """
 
     def __init__(self, pool: Connections) -> None:

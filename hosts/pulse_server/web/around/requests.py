@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from quart import Quart, Response, current_app, g, request
 
 from pulse_postgres.audit import ORIGIN, Origin
+from pulse_server.web.policy import policy
 
 if TYPE_CHECKING:
     from pulse_core.config import Config
@@ -24,17 +25,6 @@ REQUESTS = Counter("pulse_web_requests", "Requests answered by the web role", ["
 SECONDS = Histogram(
     "pulse_web_request_seconds", "Time to answer", ["route"], buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 )
-
-
-def policy(*, form_action: str = "'none'") -> str:
-    """Content-Security-Policy: our own files, nothing inline, in nobody's frame.
-
-    :param form_action: where a page's forms may be sent to, and where that may lead.
-    """
-    return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        f"base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
-    )
 
 
 _HEADERS = {

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from quart import Quart, Response, request
 from werkzeug.datastructures import MultiDict
 
-from pulse_server.web import cookies, session
 from pulse_server.web.bodies import Problem
+from pulse_server.web.entrance import cookies, session
 from pulse_server.web.services import services
 
 FIELD: Final = "csrf_token"
