@@ -1,4 +1,7 @@
-"""``/``: in the demo, seen from this machine, the live page; for whoever has logged in, what there is for them."""
+"""``/``: in the demo, seen from this machine, the live page; for whoever has logged in, what there is for them.
+
+Customers begin at their dashboard; operators have no pages of their own yet, and find what there is as JSON.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,6 @@ blueprint = Blueprint("home", __name__)
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-_FOR_CUSTOMERS = (
-    ("/customer/dashboard", "Dashboard", "How the fleet is doing, in figures."),
-    ("/customer/devices", "Devices", "Each device, and when it was last heard."),
-    ("/customer/alerts", "Alerts", "What is open, acknowledged, closed."),
-    ("/customer/integrations", "Integrations", "Who is told of alerts, and how."),
-    ("/customer/integration-routes", "Routes", "Which alerts go where."),
-    ("/customer/deliveries", "Deliveries", "Everything that was sent, with each attempt."),
-)
 _FOR_OPERATORS = (
     ("/operator/dashboard", "Dashboard", "All tenants, in figures."),
     ("/operator/devices", "Devices", "Across tenants."),
@@ -41,8 +36,6 @@ _FOR_ADMINS = (
     ("/operator/audit-log", "Audit log", "Who did what."),
 )
 _LINKS = {
-    Role.CUSTOMER_VIEWER: _FOR_CUSTOMERS,
-    Role.CUSTOMER_ADMIN: (*_FOR_CUSTOMERS, ("/customer/audit-log", "Audit log", "Who did what.")),
     Role.OPERATOR: _FOR_OPERATORS,
     Role.OPERATOR_ADMIN: (*_FOR_OPERATORS, *_FOR_ADMINS),
 }
@@ -76,7 +69,7 @@ def is_loopback(address: str | None) -> bool:
 @blueprint.get("/")
 @page
 async def index() -> str | Response:
-    """Who one is and what there is; the live page for this machine in the demo, until one has logged in."""
+    """Who one is and where to begin; the live page for this machine in the demo, until one has logged in."""
     held = await session.current()
     if held is None and _shows_live():
         return await render_template("live.html")
