@@ -15,7 +15,7 @@ from support.pages import closed_app
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = "{% import 'assets.html' as assets with context %}{{ assets.head(charts=true) }}{{ assets.notice() }}"
+PAGE = "{% import 'assets.html' as assets with context %}{{ assets.head() }}{{ assets.charts() }}{{ assets.notice() }}"
 
 
 def node_modules(folder: Path) -> Path:

@@ -19,7 +19,7 @@ pytestmark = [
 
 PAGE = """<!doctype html><html lang="en"{% if theme %} data-theme="{{ theme }}"{% endif %}>
 <head><meta charset="utf-8"><title>t</title><link rel="icon" href="{{ asset('pulse.svg') }}">
-{% import "assets.html" as assets with context %}{{ assets.head(charts=true) }}
+{% import "assets.html" as assets with context %}{{ assets.head() }}{{ assets.charts() }}
 <script src="/trial.js" defer></script></head>
 <body><main>{{ assets.notice() }}
 <button id="ask" hx-get="/part" hx-target="#part">Ask</button><div id="part"></div>

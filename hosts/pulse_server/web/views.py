@@ -14,9 +14,10 @@ from markupsafe import Markup
 from quart import current_app, request
 
 from pulse_core.principal import Role
-from pulse_server.web import pages
+from pulse_server.web import after, pages, theme
 from pulse_server.web.entrance import csrf, session
 from pulse_server.web.entrance.principal import principal
+from pulse_server.web.navigation import EVENTS, NAVIGATION
 from pulse_server.web.replies import reply
 
 if TYPE_CHECKING:
@@ -24,19 +25,14 @@ if TYPE_CHECKING:
 
     from quart import Quart, Response
 
-_NAVIGATION = (
-    ("/customer/dashboard", "Dashboard"),
-    ("/customer/devices", "Devices"),
-    ("/customer/alerts", "Alerts"),
-    ("/customer/integrations", "Integrations"),
-)
+_WRITERS = frozenset({Role.CUSTOMER_ADMIN, Role.OPERATOR_ADMIN})
 _STEPS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
 """From so many seconds on, time is told in that unit."""
 
 
 def install(app: Quart) -> None:
-    """Let templates say ``when(a_time)`` and ``here(status="OPEN")``."""
-    app.jinja_env.globals.update(when=when, here=here)
+    """Let templates say ``when(a_time)``, ``here(status="OPEN")`` and ``theme()``."""
+    app.jinja_env.globals.update(when=when, here=here, theme=theme.chosen)
 
 
 async def either(
@@ -62,19 +58,25 @@ async def either(
 async def view(template: str, status: int = 200, **values: Any) -> Response:
     """Answer with a page inside the frame, for the caller whom a blueprint has let in."""
     caller, held = principal(), await session.current()
-    return await pages.page(
+    said = after.said()
+    response = await pages.page(
         template,
         status,
         forms=held is not None,
         caller=caller,
         name=pages.name_of(caller),
-        navigation=_NAVIGATION,
+        navigation=NAVIGATION[caller.role],
+        events=EVENTS[caller.role],
         csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
         held=held,
-        may_write=held is not None and caller.role is Role.CUSTOMER_ADMIN,
+        said=said,
+        may_write=held is not None and caller.role in _WRITERS,
         demo=current_app.extensions["services"].config.demo,
         **values,
     )
+    if said is not None:
+        after.forget(response)
+    return response
 
 
 def here(**changes: str | None) -> str:

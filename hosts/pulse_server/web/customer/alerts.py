@@ -13,7 +13,7 @@ from pulse_postgres.paging import parted
 from pulse_server.inputs import AlertPage, NoteBody
 from pulse_server.outputs.alerts import AlertList, AlertTrace, AlertWithChanges
 from pulse_server.trace import integrations_in, trace_of
-from pulse_server.web import pages
+from pulse_server.web import after, pages
 from pulse_server.web.bodies import body_as, json_of, parse_as, query_as
 from pulse_server.web.customer.own import Own, own
 from pulse_server.web.described import described
@@ -51,7 +51,7 @@ async def acknowledge(alert_id: uuid.UUID) -> Response:
     """Say that somebody looks after it; 409 when it is closed."""
     said, mine = await _said(), own()
     await mine.alerts.acknowledge(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
-    return await _done(mine, alert_id)
+    return await _done(mine, alert_id, "acknowledged")
 
 
 @blueprint.post("/<uuid:alert_id>/close")
@@ -60,7 +60,7 @@ async def close(alert_id: uuid.UUID) -> Response:
     """Close it by hand; 409 when it is closed. It opens again once what it told of has ended and begins anew."""
     said, mine = await _said(), own()
     await mine.alerts.close(mine.tenant_id, alert_id, actor=mine.actor, note=said.note)
-    return await _done(mine, alert_id)
+    return await _done(mine, alert_id, "closed")
 
 
 @blueprint.get("/<uuid:alert_id>/trace")
@@ -81,8 +81,8 @@ async def _said() -> NoteBody:
     return parse_as(NoteBody, json_of({"note": (await csrf.form()).get("note", "")}))
 
 
-async def _done(mine: Own, alert_id: uuid.UUID) -> Response:
+async def _done(mine: Own, alert_id: uuid.UUID, sentence: str) -> Response:
     """What became of the alert; a browser goes back to its page."""
     if pages.wanted():
-        return pages.to(f"/customer/alerts/{alert_id}")
+        return after.to(f"/customer/alerts/{alert_id}", sentence)
     return reply(await one_alert(mine.pool, mine.tenant_id, alert_id))

@@ -13,7 +13,7 @@ from pulse_core.errors import Stale
 from pulse_core.plugins import channel_schema
 from pulse_core.principal import Role
 from pulse_server.inputs import IntegrationFields, IntegrationPatch
-from pulse_server.web import pages
+from pulse_server.web import after, pages
 from pulse_server.web.bodies import Problem, json_of, parse_as
 from pulse_server.web.customer import integrations
 from pulse_server.web.customer.own import own
@@ -65,7 +65,7 @@ async def create(type_: str) -> Response:
         made = await integrations.made(type_, wanted)
     except Problem as error:
         return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults))
-    return pages.to(f"/customer/integrations/{made['integration_id']}")
+    return after.to(f"/customer/integrations/{made['integration_id']}", "added")
 
 
 @blueprint.get("/<uuid:integration_id>/edit")
@@ -101,7 +101,7 @@ async def change(integration_id: uuid.UUID) -> Response:
         if not pages.wanted():
             raise
         return await _shown(channel, form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
-    return pages.to(f"/customer/integrations/{integration_id}")
+    return after.to(f"/customer/integrations/{integration_id}", "saved")
 
 
 @blueprint.get("/<uuid:integration_id>/delete")
@@ -122,7 +122,7 @@ async def delete(integration_id: uuid.UUID) -> Response:
         )
     mine = own()
     await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor, only_if=None)
-    return pages.to("/customer/integrations")
+    return after.to("/customer/integrations", "deleted")
 
 
 def form_of(channel: type[Channel[Any]]) -> Form:

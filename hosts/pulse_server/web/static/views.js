@@ -24,6 +24,12 @@
     if (waiting === null) waiting = setTimeout(refresh, Math.max(0, last + Number(live().dataset.every) - Date.now()));
   }
 
+  // Operators are told by tenant; an id means nothing there without its tenant, so it counts as whichever.
+  function byKind(told) {
+    if (!told.tenants) return told;
+    return Object.fromEntries(Object.values(told.tenants).flatMap((kinds) => Object.keys(kinds)).map((kind) => [kind, null]));
+  }
+
   // What the page shows, by kind: the id of the one thing, or null for whichever. The server says ids, or null for many.
   function concerns(changed) {
     return Object.entries(JSON.parse(live().dataset.live)).some(([kind, id]) =>
@@ -36,11 +42,15 @@
   }
   function open() {
     if (stream !== null || document.hidden) return;
-    const opened = new EventSource("/customer/events");
+    const opened = new EventSource(said.dataset.events);
     stream = opened;
     opened.addEventListener("ready", () => { said.textContent = "Updates by itself"; });
     opened.addEventListener("resync", () => { said.textContent = "Updates by itself"; soon(); });
-    opened.addEventListener("changed", (event) => { if (concerns(JSON.parse(event.data))) soon(); });
+    opened.addEventListener("changed", (event) => {
+      const changed = byKind(JSON.parse(event.data));
+      document.dispatchEvent(new CustomEvent("pulse:told", { detail: changed }));
+      if (concerns(changed)) soon();
+    });
     opened.addEventListener("error", () => {
       said.textContent = "Not up to date: trying to connect again";
       if (opened.readyState !== EventSource.CLOSED || stream !== opened) return;
