@@ -46,9 +46,9 @@ async def bench(
     assert not made.betrayed(logged), "a log tells a secret"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keycloak() -> Iterator[Keycloak]:
-    """A real one, started at first use; it takes its time."""
+    """A real one, started at first use; it takes its time. Two modules in two processes wait for each other."""
     from support.keycloak import keycloak
 
     with keycloak() as running:

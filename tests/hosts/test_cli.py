@@ -25,7 +25,6 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """``pulse`` in an empty folder, without any configuration."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
 
     def run(*arguments: str, text: str | None = None) -> Result:
         return CliRunner().invoke(main, arguments, input=text, prog_name="pulse")

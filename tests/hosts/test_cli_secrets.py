@@ -30,7 +30,6 @@ Run = Callable[..., Result]
 def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """``pulse`` in a folder of its own; whatever it prints holds no key of the generated file."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
 
     def run(*arguments: str) -> Result:
         done = CliRunner().invoke(main, arguments, prog_name="pulse")

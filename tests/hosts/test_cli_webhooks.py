@@ -27,7 +27,7 @@ def arguments(*, at_s: int = 0, secrets: tuple[str, ...] = (SECRET,)) -> list[st
 
 
 def run(*more: str, body: bytes = BODY, secret: str | None = SECRET, at_s: int = 0) -> Result:
-    environment = {"PULSE_WEBHOOK_SECRET": secret, "COLUMNS": "300"}
+    environment = {"PULSE_WEBHOOK_SECRET": secret}
     done = CliRunner().invoke(main, [*arguments(at_s=at_s), *more], input=body, env=environment)
     assert secret is None or secret not in done.output
     return done

@@ -47,7 +47,6 @@ def lose_a_delivery(database: Database) -> str:
 def pulse(filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """``pulse`` with a database in which things happened."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("PULSE_DATABASE_URL", filled.url)
     monkeypatch.setenv("PULSE_SECRET_KEY", filled.secret_key)
     return lambda *arguments: CliRunner().invoke(main, arguments, prog_name="pulse")

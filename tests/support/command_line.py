@@ -25,7 +25,6 @@ class Pulse(Protocol):
 def command_line(monkeypatch: pytest.MonkeyPatch, folder: Path, database: Database) -> Pulse:
     """``pulse`` in an empty folder, with a database."""
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("PULSE_DATABASE_URL", database.url)
     monkeypatch.setenv("PULSE_SECRET_KEY", database.secret_key)
 

@@ -145,7 +145,7 @@ class Product:
             text=True,
             timeout=60,
             check=False,
-            env={**inherited, "COLUMNS": "300", **environment},
+            env={**inherited, **environment},
         )
 
     def ready(self) -> bool:

@@ -19,7 +19,10 @@ from pulse_server.exits import code_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-out = Console(highlight=False)
+_NO_TERMINAL = 1000
+"""So wide is what goes into a file or a pipe: nothing is folded that somebody looks for with grep."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _NO_TERMINAL)
 err = Console(stderr=True, highlight=False)
 
 
