@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,11 +25,27 @@ if TYPE_CHECKING:
 
     from pulse_postgres.connections import Connections
 
-_LOCK = f"SELECT {ALERT}, status FROM alerts WHERE tenant_id = $1 AND alert_id = $2 FOR UPDATE"
-_HOLD = "UPDATE alerts SET held = true WHERE tenant_id = $1 AND alert_id = $2"
+    Found = dict[uuid.UUID, asyncpg.Record]
+    """Alerts by their ids."""
+
+# In one order, so that no two people who choose the same alerts wait for each other.
+_LOCK = f"""
+    SELECT {ALERT}, status FROM alerts WHERE tenant_id = $1 AND alert_id = ANY ($2::uuid[])
+    ORDER BY alert_id FOR UPDATE
+"""
+_HOLD = "UPDATE alerts SET held = true WHERE tenant_id = $1 AND alert_id = ANY ($2::uuid[])"
 
 Routing = Callable[[Sequence[Route], AlertChange], tuple[tuple[Decision, ...], list[Delivery]]]
 """See :func:`pulse_core.routing.route`."""
+
+
+class Outcome(StrEnum):
+    """What became of one of several alerts."""
+
+    DONE = "DONE"
+    ACKNOWLEDGED_ALREADY = "ACKNOWLEDGED_ALREADY"
+    CLOSED_ALREADY = "CLOSED_ALREADY"
+    NOT_FOUND = "NOT_FOUND"
 
 
 class AlertRequests:
@@ -47,9 +64,9 @@ class AlertRequests:
         :raises NotFound: there is no such alert. :raises Conflict: it is closed.
         """
         async with acting(self._pool) as connection:
-            row = await _open_one(connection, tenant_id, alert_id)
-            if row["status"] != AlertStatus.ACKNOWLEDGED:
-                await self._step(connection, row, AlertEvent.ACKNOWLEDGED, actor, note)
+            found = await _locked(connection, tenant_id, [alert_id])
+            _demand_open(found[alert_id])
+            await self._acknowledge(connection, found, actor, note)
 
     async def close(self, tenant_id: str, alert_id: uuid.UUID, *, actor: str, note: str = "") -> None:
         """Close an alert by hand, and tell whom the routes name.
@@ -60,38 +77,87 @@ class AlertRequests:
         :raises NotFound: there is no such alert. :raises Conflict: it is closed.
         """
         async with acting(self._pool) as connection:
-            row = await _open_one(connection, tenant_id, alert_id)
-            await self._step(connection, row, AlertEvent.CLOSED, actor, note)
-            await connection.execute(_HOLD, tenant_id, alert_id)
+            found = await _locked(connection, tenant_id, [alert_id])
+            _demand_open(found[alert_id])
+            await self._close(connection, found, actor, note)
+
+    async def acknowledge_all(
+        self, tenant_id: str, alert_ids: Sequence[uuid.UUID], *, actor: str, note: str = ""
+    ) -> dict[uuid.UUID, Outcome]:
+        """As :meth:`acknowledge`, several in one transaction: what became of each. Raises NotFound: there is none."""
+        async with acting(self._pool) as connection:
+            found = await _locked(connection, tenant_id, alert_ids)
+            await self._acknowledge(connection, found, actor, note)
+        return {alert_id: _outcome(found, alert_id, AlertEvent.ACKNOWLEDGED) for alert_id in alert_ids}
+
+    async def close_all(
+        self, tenant_id: str, alert_ids: Sequence[uuid.UUID], *, actor: str, note: str = ""
+    ) -> dict[uuid.UUID, Outcome]:
+        """As :meth:`close`, several in one transaction: what became of each. Raises NotFound: there is none."""
+        async with acting(self._pool) as connection:
+            found = await _locked(connection, tenant_id, alert_ids)
+            await self._close(connection, found, actor, note)
+        return {alert_id: _outcome(found, alert_id, AlertEvent.CLOSED) for alert_id in alert_ids}
+
+    async def _acknowledge(self, connection: PoolConnectionProxy[Any], found: Found, actor: str, note: str) -> None:
+        rows = [row for row in found.values() if row["status"] == AlertStatus.OPEN]
+        await self._step(connection, rows, AlertEvent.ACKNOWLEDGED, actor, note)
+
+    async def _close(self, connection: PoolConnectionProxy[Any], found: Found, actor: str, note: str) -> None:
+        rows = [row for row in found.values() if row["status"] != AlertStatus.CLOSED]
+        if await self._step(connection, rows, AlertEvent.CLOSED, actor, note):
+            await connection.execute(_HOLD, rows[0]["tenant_id"], [row["alert_id"] for row in rows])
 
     async def _step(
-        self, connection: PoolConnectionProxy[Any], row: asyncpg.Record, event: AlertEvent, actor: str, note: str
-    ) -> None:
-        tenant_id = row["tenant_id"]
-        device = DeviceKey(tenant_id, row["device_id"])
-        change = AlertChange(device, event, open_alert(row), time.time_ns() // 1000, actor=actor, note=note)
+        self,
+        connection: PoolConnectionProxy[Any],
+        rows: Sequence[asyncpg.Record],
+        event: AlertEvent,
+        actor: str,
+        note: str,
+    ) -> bool:
+        """Let alerts take a step, all the same one; False: there are none."""
+        if not rows:
+            return False
+        tenant_id, now_us = rows[0]["tenant_id"], time.time_ns() // 1000
         routes = [loaded_route(each) for each in await connection.fetch(TENANTS_ROUTES, tenant_id)]
-        decisions, deliveries = self._routing(routes, change)
-        happened = await write_changes(connection, [(change, decisions)])
-        await write_deliveries(connection, deliveries, happened)
-        details = {"deliveries": msgspec.to_builtins([delivery.delivery_id for delivery in deliveries]), "note": note}
-        await audit(
-            connection,
-            actor,
-            _ACTIONS[event],
-            tenant_id=tenant_id,
-            resource=f"{tenant_id}/{row['alert_id']}",
-            details=details,
-        )
+        changes = [
+            AlertChange(DeviceKey(tenant_id, row["device_id"]), event, open_alert(row), now_us, actor=actor, note=note)
+            for row in rows
+        ]
+        decided = [(change, *self._routing(routes, change)) for change in changes]
+        happened = await write_changes(connection, [(change, decisions) for change, decisions, _ in decided])
+        await write_deliveries(connection, [each for _, _, deliveries in decided for each in deliveries], happened)
+        for change, _, deliveries in decided:
+            ids = msgspec.to_builtins([delivery.delivery_id for delivery in deliveries])
+            resource = f"{tenant_id}/{change.alert.alert_id}"
+            details = {"deliveries": ids, "note": note}
+            await audit(connection, actor, _ACTIONS[event], tenant_id=tenant_id, resource=resource, details=details)
+        return True
 
 
 _ACTIONS = {AlertEvent.ACKNOWLEDGED: "alert.acknowledge", AlertEvent.CLOSED: "alert.close"}
 
 
-async def _open_one(connection: PoolConnectionProxy[Any], tenant_id: str, alert_id: uuid.UUID) -> asyncpg.Record:
-    row: asyncpg.Record | None = await connection.fetchrow(_LOCK, tenant_id, alert_id)
-    if row is None:
+async def _locked(connection: PoolConnectionProxy[Any], tenant_id: str, alert_ids: Sequence[uuid.UUID]) -> Found:
+    """Those of the alerts that are there, as they are, until the transaction ends. Raises NotFound: none is."""
+    found = {row["alert_id"]: row for row in await connection.fetch(_LOCK, tenant_id, list(alert_ids))}
+    if not found:
         raise NotFound("there is no such alert")
+    return found
+
+
+def _demand_open(row: asyncpg.Record) -> None:
     if row["status"] == AlertStatus.CLOSED:
         raise Conflict("the alert is closed already")
-    return row
+
+
+def _outcome(found: Found, alert_id: uuid.UUID, event: AlertEvent) -> Outcome:
+    """What became of an alert that was to take a step, by what it was before."""
+    if alert_id not in found:
+        return Outcome.NOT_FOUND
+    if found[alert_id]["status"] == AlertStatus.CLOSED:
+        return Outcome.CLOSED_ALREADY
+    if found[alert_id]["status"] == AlertStatus.ACKNOWLEDGED and event is AlertEvent.ACKNOWLEDGED:
+        return Outcome.ACKNOWLEDGED_ALREADY
+    return Outcome.DONE

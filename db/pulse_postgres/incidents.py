@@ -52,6 +52,15 @@ _CHANGES = """
     ORDER BY changed_at, event DESC
 """
 
+LOOKED_AT = 5000
+"""So many alerts that are not closed are looked at to count them."""
+_LIVE_COUNTS = f"""
+    SELECT count(*) FILTER (WHERE status = 'OPEN' AND %s) AS "OPEN",
+           count(*) FILTER (WHERE status = 'ACKNOWLEDGED' AND %s) AS "ACKNOWLEDGED", count(*) AS looked_at
+    FROM (SELECT status, device_id, site_id, alert_type, severity, opened_at FROM alerts
+          WHERE %s AND status <> 'CLOSED' LIMIT {LOOKED_AT + 1}) AS live
+"""
+
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
     """Which alerts; what is None does not matter. Opened at ``opened_from`` or later, before ``opened_before``.
@@ -94,6 +103,21 @@ async def alert_page(
     """Alerts, the newest first unless ``sort`` is another of ALERT_ORDERS."""
     part = Sorted(ALERT_ORDERS, sort, limit, cursor)
     return part.page(await of_each_tenant(pool, _ALERTS, "a", wanted.where(), part, tenant_id), _alert)
+
+
+async def count_live(pool: Connections, wanted: AlertFilter, tenant_id: str) -> tuple[dict[str, int], bool]:
+    """How many of a tenant's alerts that are not closed fit, whatever status was wanted, by status.
+
+    True besides: there are more of them than LOOKED_AT, so these are at least so many.
+    """
+    fits = msgspec.structs.replace(wanted, status=None, live=False).where()
+    own = fits.outer()
+    own.add("tenant_id = {}", tenant_id)
+    with asking():
+        row = await pool.fetchrow(_LIVE_COUNTS % (fits, fits, own), *own.arguments)
+    counts = dict(row or {})
+    more = counts.pop("looked_at", 0) > LOOKED_AT
+    return counts, more
 
 
 async def one_alert(pool: Connections, tenant_id: str, alert_id: uuid.UUID) -> dict[str, Any]:

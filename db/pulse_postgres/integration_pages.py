@@ -14,7 +14,7 @@ from pulse_postgres.routes import COLUMNS, route_of
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import asyncpg
 
@@ -34,6 +34,8 @@ _NAMES = """
     SELECT integration_id, name, type, deleted_at IS NOT NULL AS deleted FROM integrations
     WHERE tenant_id = $1 AND integration_id = ANY($2::uuid[])
 """
+_ROUTES_LEFT = "SELECT route_id FROM integration_routes WHERE tenant_id = $1 AND route_id = ANY($2::uuid[])"
+
 INTEGRATION_ORDERS = Orders(
     by={
         "integration_id": KEY,
@@ -104,6 +106,13 @@ async def names_of(
     with asking():
         rows = await pool.fetch(_NAMES, tenant_id, list(integration_ids))
     return {row["integration_id"]: dict(row) for row in rows}
+
+
+async def routes_left(pool: Connections, tenant_id: str, route_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the routes that are still there."""
+    with asking():
+        rows = await pool.fetch(_ROUTES_LEFT, tenant_id, list(route_ids))
+    return {row["route_id"] for row in rows}
 
 
 async def route_page(

@@ -36,6 +36,11 @@ def integrations_in(alert: Mapping[str, Any]) -> list[uuid.UUID]:
     return [uuid.UUID(each["integration_id"]) for each in decisions if each.get("integration_id")]
 
 
+def routes_in(alert: Mapping[str, Any]) -> set[uuid.UUID]:
+    """Which routes decided about an alert."""
+    return {uuid.UUID(each["route_id"]) for change in alert["changes"] for each in change["decisions"]}
+
+
 def trace_of(
     alert: Mapping[str, Any], deliveries: Sequence[dict[str, Any]], names: Mapping[uuid.UUID, Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -50,6 +55,8 @@ def trace_of(
         {
             "event": change["event"],
             "changed_at": change["changed_at"],
+            "actor": change["actor"],
+            "note": change["note"],
             "routes": [
                 {
                     "route_id": decision["route_id"],

@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "POST /customer/api-tokens": {"name": "made", "role": "customer_viewer"},
     "PATCH /customer/devices/<device_id>": {"name": "changed"},
     "POST /customer/devices/<device_id>/commands": {"name": "blink"},
+    "POST /customer/alerts/acknowledge": {"alert_ids": [str(an_id(OURS))]},
+    "POST /customer/alerts/close": {"alert_ids": [str(an_id(OURS))]},
     "POST /customer/integrations": WEBHOOK,
     "POST /customer/integrations/<channel:type_>": WEBHOOK,
     "PATCH /customer/integrations/<uuid:integration_id>": {"name": "changed", "enabled": False},
@@ -65,6 +67,8 @@ BEFORE: dict[str, str] = {
 """What must have happened before that can be done."""
 
 REFERENCES: dict[str, Any] = {
+    "POST /customer/alerts/acknowledge": [{"alert_ids": [str(an_id(THEIRS))]}],
+    "POST /customer/alerts/close": [{"alert_ids": [str(an_id(THEIRS))]}],
     "POST /customer/integration-routes": [
         {"integration_id": str(an_id(THEIRS))},
         {"integration_id": str(an_id(OURS)), "fallback_integration_id": str(an_id(THEIRS))},

@@ -33,6 +33,7 @@ PATHS = [
     f"/customer/alerts/{an_id(OURS)}",
     "/customer/integrations",
     f"/customer/integrations/{an_id(OURS)}",
+    f"/customer/alerts/{an_id(OURS)}/trace",
 ]
 FORMS = [
     "/customer/integrations/webhook/new",

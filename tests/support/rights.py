@@ -77,6 +77,8 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /customer/alerts/<uuid:alert_id>/trace": READERS,
     "POST /customer/alerts/<uuid:alert_id>/acknowledge": WRITERS,
     "POST /customer/alerts/<uuid:alert_id>/close": WRITERS,
+    "POST /customer/alerts/acknowledge": WRITERS,
+    "POST /customer/alerts/close": WRITERS,
     "GET /customer/api-tokens": WRITERS,
     "POST /customer/api-tokens": WRITERS,
     "DELETE /customer/api-tokens/<uuid:token_id>": WRITERS,

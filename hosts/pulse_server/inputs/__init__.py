@@ -39,6 +39,7 @@ from pulse_server.inputs.identity import LoginBody, RefreshBody, TokenBody, User
 from pulse_server.inputs.incidents import (
     AlertPage,
     AlertQuery,
+    AlertsBody,
     AuditPage,
     AuditQuery,
     CountsQuery,
@@ -88,6 +89,7 @@ __all__ = [
     "AlertPage",
     "AlertQuery",
     "AlertType",
+    "AlertsBody",
     "AuditPage",
     "AuditQuery",
     "Body",

@@ -48,6 +48,12 @@ class NoteBody(Body):
     """It stands with the change, and in the audit log."""
 
 
+class AlertsBody(NoteBody):
+    """Several alerts that somebody acknowledges or closes at once."""
+
+    alert_ids: list[uuid.UUID] = Field(min_length=1, max_length=200)
+
+
 class AlertPage(Page):
     """Which alerts, in which order."""
 

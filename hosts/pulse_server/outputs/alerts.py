@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from pulse_core.records import AlertEvent, AlertStatus, Severity
+from pulse_postgres.alert_requests import Outcome
 from pulse_server.inputs.fields import AlertType, DeviceId, SeverityName, SiteId, TenantId
 from pulse_server.outputs.answers import Answer, PageOf, Time
 from pulse_server.outputs.deliveries import Delivery
@@ -65,6 +66,21 @@ class AlertWithChanges(Alert):
     changes: list[AlertChange]
 
 
+class AlertOutcome(Answer):
+    """What became of one of several alerts."""
+
+    alert_id: uuid.UUID
+    outcome: Outcome
+    """Other than DONE: nothing was changed of it."""
+
+
+class AlertOutcomes(Answer):
+    """What became of several alerts."""
+
+    results: list[AlertOutcome]
+    """One for each id, in the order in which they came."""
+
+
 class TracedDelivery(Delivery):
     """A delivery and what it caused: its fallback, its replays."""
 
@@ -98,6 +114,10 @@ class TracedChange(Answer):
 
     event: AlertEvent
     changed_at: Time
+    actor: str
+    """Who did it, as ``user:ada``; empty: the platform."""
+    note: str
+    """What they said."""
     routes: list[TracedRoute]
 
 

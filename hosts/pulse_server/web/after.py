@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COOKIE: Final = f"{cookies.PREFIX}-said"
 _LASTS_S: Final = 60
 _FORM: Final = re.compile(r"([a-z_]+)(?:\.(\d{1,9}))?")
+_BETWEEN: Final = "+"
+_AT_MOST: Final = 4
+"""So many sentences at once."""
 
 SENTENCES: Final = {
     "saved": "Saved.",
@@ -27,24 +30,49 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "nothing_chosen": "Nothing was selected, so nothing was changed.",
+    "acknowledged_some": "{} acknowledged.",
+    "closed_some": "{} closed.",
+    "acknowledged_already": "{} were acknowledged already.",
+    "acknowledged_already_one": "{} was acknowledged already.",
+    "closed_already": "{} were closed already.",
+    "closed_already_one": "{} was closed already.",
+    "not_found": "{} are not there any more.",
+    "not_found_one": "{} is not there any more.",
 }
-"""``{}`` is the number that was given."""
+"""``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 
 
-def to(path: str, sentence: str, number: int | None = None) -> Response:
-    """Send the browser to a page of ours, which then says a sentence; KeyError: there is none of that name."""
-    SENTENCES[sentence]
+def to(path: str, sentence: str, number: int | None = None, *besides: tuple[str, int]) -> Response:
+    """Send the browser to a page of ours, which then says a sentence; KeyError: there is none of that name.
+
+    :param besides: more of them, each with its number.
+    """
+    wanted = [(sentence, number), *besides]
+    for name, _ in wanted:
+        SENTENCES[name]
     response = pages.to(path)
-    cookies.give(response, COOKIE, sentence if number is None else f"{sentence}.{number}", _LASTS_S)
+    said = _BETWEEN.join(name if number is None else f"{name}.{number}" for name, number in wanted)
+    cookies.give(response, COOKIE, said, _LASTS_S)
     return response
 
 
 def said() -> str | None:
-    """The sentence that this request's page is to say."""
-    found = _FORM.fullmatch(request.cookies.get(COOKIE, ""))
+    """What this request's page is to say."""
+    parts = request.cookies.get(COOKIE, "").split(_BETWEEN)
+    told = [_sentence(each) for each in parts]
+    if len(told) > _AT_MOST or None in told:
+        return None
+    return " ".join(filter(None, told))
+
+
+def _sentence(part: str) -> str | None:
+    found = _FORM.fullmatch(part)
     if found is None or found[1] not in SENTENCES:
         return None
-    return SENTENCES[found[1]].format(found[2] or "")
+    name, number = found.groups(default="")
+    of_one = SENTENCES.get(f"{name}_one") if number == "1" else None
+    return (of_one or SENTENCES[name]).format(number)
 
 
 def forget(response: Response) -> None:

@@ -6,6 +6,7 @@ from quart import Blueprint
 
 from pulse_core.principal import Role
 from pulse_server.web.customer import (
+    alert_deeds,
     alerts,
     api_tokens,
     audit_log,
@@ -46,6 +47,7 @@ for part in (
     trials,
     routes,
     alerts,
+    alert_deeds,
     deliveries,
     replays,
     users,
