@@ -27,6 +27,12 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "password": "Your password is changed. Wherever else you were logged in, you are not any more.",
+    "theme": "Pages look like this from now on, in this browser.",
+    "disabled": "Disabled, and logged out everywhere.",
+    "enabled": "Enabled.",
+    "removed": "Removed.",
+    "revoked": "Revoked: nobody gets in with it any more.",
 }
 """``{}`` is the number that was given."""
 
