@@ -57,6 +57,18 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /customer/integrations/<channel:type_>/new": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
+    "POST /customer/users/new": {"username": "made", "role": "customer_viewer", "password": "correct horse battery"},
+    "POST /customer/users/<uuid:user_id>/edit": {
+        "role": "customer_viewer",
+        "email": "changed@example.com",
+        "revision": "1",
+    },
+    "POST /customer/users/<uuid:user_id>/password": {"password": "correct horse battery"},
+    "POST /customer/users/<uuid:user_id>/disable": {},
+    "POST /customer/users/<uuid:user_id>/enable": {},
+    "POST /customer/users/<uuid:user_id>/remove": {"confirm": "yes"},
+    "POST /customer/api-tokens/new": {"name": "made", "role": "customer_viewer", "days": "1"},
+    "POST /customer/api-tokens/<uuid:token_id>/revoke": {"confirm": "yes"},
 }
 """What pages send instead."""
 
@@ -89,12 +101,16 @@ SAFE_WITHOUT = {
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",
     "POST /customer/users": "as above",
+    "POST /customer/users/new": "as above",
+    "GET /customer/users/new": "it asks no database",
     "POST /customer/api-tokens": "as above",
+    "POST /customer/api-tokens/new": "as above",
+    "GET /customer/api-tokens/new": "as above",
     "POST /customer/devices/<device_id>/commands": "as above; a foreign device is refused by the composite foreign key",
 }
 """The routes at which nothing foreign is to be had even with neither guard, and why."""
 
-FOR_PEOPLE_ALONE = {"POST /customer/api-tokens"}
+FOR_PEOPLE_ALONE = {"POST /customer/api-tokens", "POST /customer/api-tokens/new"}
 """What a program, as which everything is called here, is refused whatever it asks for."""
 
 

@@ -30,6 +30,7 @@ _CREATE = f"""
     WHERE $1 = '' OR EXISTS (SELECT FROM tenants WHERE tenant_id = $1)
     RETURNING {_SHOWN}
 """
+_ONE = f"SELECT {_SHOWN} FROM api_tokens WHERE token_id = $1 AND ($2::text IS NULL OR tenant_id = $2)"
 _REVOKE = """
     UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now())
     WHERE token_id = $1 AND ($2::text IS NULL OR tenant_id = $2) RETURNING tenant_id, name
@@ -108,6 +109,14 @@ class ApiTokens:
     async def page(self, **asked: Any) -> Page:
         """Tokens, without what they are; see :func:`token_page`."""
         return await token_page(self._pool, **asked)
+
+    async def get(self, token_id: uuid.UUID, *, tenant_id: str | None = None) -> dict[str, Any]:
+        """A token (of that tenant), without what it is. Raises NotFound."""
+        with asking():
+            row = await self._pool.fetchrow(_ONE, token_id, tenant_id)
+        if row is None:
+            raise NotFound("there is no such token")
+        return dict(row)
 
     async def revoke(self, token_id: uuid.UUID, *, actor: str, tenant_id: str | None = None) -> str:
         """End a token (of that tenant) for good; return its name. Again changes nothing. Raises NotFound."""

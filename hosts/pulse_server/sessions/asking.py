@@ -53,6 +53,11 @@ def knows_passwords(provider: AuthProvider) -> bool:
     return type(provider).verify_password is not AuthProvider.verify_password
 
 
+def changes_passwords(provider: AuthProvider) -> bool:
+    """Whether people can give themselves another password at a provider."""
+    return type(provider).change_password is not AuthProvider.change_password
+
+
 def leads_away(provider: AuthProvider) -> bool:
     """Whether people log in elsewhere, and a provider sends them there."""
     return type(provider).begin is not AuthProvider.begin

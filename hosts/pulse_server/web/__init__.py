@@ -8,7 +8,7 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, assets, customer, docs, home, operator, views
+from pulse_server.web import admin, assets, customer, docs, home, operator, profile, views
 from pulse_server.web.around import errors, limits, requests
 from pulse_server.web.around.dispatch import Web
 from pulse_server.web.entrance import auth, cookies, csrf, login, logout
@@ -47,6 +47,7 @@ def create_app(services: Services) -> Quart:
     app.register_blueprint(login.blueprint)
     app.register_blueprint(logout.blueprint)
     app.register_blueprint(home.blueprint)
+    app.register_blueprint(profile.blueprint)
     app.register_blueprint(docs.blueprint)
     if services.config.demo:
         app.register_blueprint(live)

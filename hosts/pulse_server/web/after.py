@@ -39,6 +39,12 @@ SENTENCES: Final = {
     "closed_already_one": "{} was closed already.",
     "not_found": "{} are not there any more.",
     "not_found_one": "{} is not there any more.",
+    "password": "Your password is changed. Wherever else you were logged in, you are not any more.",
+    "theme": "Pages look like this from now on, in this browser.",
+    "disabled": "Disabled, and logged out everywhere.",
+    "enabled": "Enabled.",
+    "removed": "Removed.",
+    "revoked": "Revoked: nobody gets in with it any more.",
 }
 """``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 

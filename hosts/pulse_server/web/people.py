@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quart import Response, current_app
+from quart import current_app
 
 from pulse_core.errors import TooMany
 from pulse_postgres.identity.user_requests import UserChanges
@@ -16,7 +17,9 @@ from pulse_server.web.entrance.principal import principal
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from quart import Response
 
     from pulse_core.principal import Role
     from pulse_postgres.identity.user_requests import UserRequests
@@ -44,25 +47,42 @@ def charge_name_try() -> None:
         raise TooMany("too many new users at once", retry_after_s=wait_s)
 
 
-async def added(users: UserRequests, tenant_id: str, wanted: CustomerUserBody | NewUserBody, actor: str) -> Response:
-    """Make a user; the answer shows a password that was made up."""
+@dataclass(frozen=True)
+class Made:
+    """A user who was made or changed, and the password that was made up for them, if one was."""
+
+    user: dict[str, Any]
+    initial_password: str | None = None
+
+    def reply(self, status: int = 200) -> Response:
+        """Answer a program; this once with the password."""
+        return versioned(self.user, status, living=True, once={"initial_password": self.initial_password})
+
+
+def gives_passwords() -> bool:
+    """Whether users have passwords here; otherwise people log in elsewhere."""
+    return "accounts" in services().config.plugins.enabled
+
+
+async def added(users: UserRequests, tenant_id: str, wanted: CustomerUserBody | NewUserBody, actor: str) -> Made:
+    """Make a user."""
     charge_name_try()
     password = await services().new_passwords.make(wanted.username, wanted.password)
     role: Role = wanted.role
     made = await users.add(tenant_id, wanted.username, role, password.hashed, email=wanted.email, actor=actor)
-    return versioned(made, 201, living=True, once={"initial_password": password.initial})
+    return Made(made, password.initial)
 
 
 async def changed(
     users: UserRequests,
-    before: dict[str, Any],
+    before: Mapping[str, Any],
     wanted: CustomerUserPatch | UserPatch,
     actor: str,
     *,
     may_be_last: bool = False,
     only_if: Collection[str] | None = None,
-) -> Response:
-    """Change a user; the answer shows a password that was made up."""
+) -> Made:
+    """Change a user."""
     password = None
     if wanted.reset_password or wanted.password is not None:
         password = await services().new_passwords.make(before["username"], wanted.password)
@@ -75,4 +95,4 @@ async def changed(
     after = await users.change(
         before["tenant_id"], before["user_id"], changes, actor=actor, may_be_last=may_be_last, only_if=only_if
     )
-    return versioned(after, living=True, once={"initial_password": password.initial if password else None})
+    return Made(after, password.initial if password else None)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from quart import current_app, request
 
 from pulse_core.principal import Role
-from pulse_server.web import after, pages, theme
+from pulse_server.web import after, once, pages, theme
 from pulse_server.web.entrance import csrf, session
 from pulse_server.web.entrance.principal import principal
 from pulse_server.web.navigation import EVENTS, NAVIGATION
@@ -58,7 +58,7 @@ async def either(
 async def view(template: str, status: int = 200, **values: Any) -> Response:
     """Answer with a page inside the frame, for the caller whom a blueprint has let in."""
     caller, held = principal(), await session.current()
-    said = after.said()
+    said, secret = after.said(), once.shown()
     response = await pages.page(
         template,
         status,
@@ -70,12 +70,15 @@ async def view(template: str, status: int = 200, **values: Any) -> Response:
         csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
         held=held,
         said=said,
+        secret=secret,
         may_write=held is not None and caller.role in _WRITERS,
         demo=current_app.extensions["services"].config.demo,
         **values,
     )
     if said is not None:
         after.forget(response)
+    if secret is not None:
+        once.forget(response)
     return response
 
 

@@ -9,11 +9,12 @@ from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_postgres.paging import parted
 from pulse_server.inputs import AuditPage
 from pulse_server.outputs.audit import OwnAuditLineList
+from pulse_server.web import pages
+from pulse_server.web.access import deeds
 from pulse_server.web.bodies import query_as
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
 from pulse_server.web.described import described
-from pulse_server.web.replies import page_reply
 
 blueprint = Blueprint("customer_audit_log", __name__, url_prefix="/audit-log")
 
@@ -28,6 +29,7 @@ async def demand_admin() -> None:
 @described(OwnAuditLineList, query=AuditPage)
 async def show() -> Response:
     """The tenant's lines, newest first."""
-    part, wanted = parted(query_as(AuditPage).model_dump())
-    mine = own()
-    return page_reply(await own_audit_page(mine.pool, AuditFilter(**wanted), mine.tenant_id, **part))
+    asked, mine = query_as(AuditPage, blank=pages.wanted()), own()
+    part, wanted = parted(asked.model_dump())
+    found = await own_audit_page(mine.pool, AuditFilter(**wanted), mine.tenant_id, **part)
+    return await deeds.many("/customer/audit-log", asked, found)

@@ -13,14 +13,15 @@ from pulse_core.errors import Stale
 from pulse_core.plugins import channel_schema
 from pulse_core.principal import Role
 from pulse_server.inputs import IntegrationFields, IntegrationPatch
-from pulse_server.web import after, pages
+from pulse_server.web import after
 from pulse_server.web.bodies import Problem, json_of, parse_as
+from pulse_server.web.corrections import demand_confirmed, demand_readable, wrong
 from pulse_server.web.customer import integrations
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
 from pulse_server.web.described import page
 from pulse_server.web.entrance import csrf
-from pulse_server.web.forms import ABSENT, Fault, Form, changes
+from pulse_server.web.forms import ABSENT, Form, changes
 from pulse_server.web.views import view
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pulse_core.api import Channel
+    from pulse_server.web.forms import Fault
 
 blueprint = Blueprint("customer_integration_forms", __name__, url_prefix="/integrations")
 
-_STALE = "Somebody else has changed it since you opened this form. Open it anew, and change it once more."
 _NAME = {"type": "string", "minLength": 1, "description": "What people call it, in routes and deliveries."}
 _ENABLED = {"type": "boolean", "default": True, "description": "While it is not, nothing is sent."}
 
@@ -61,10 +62,11 @@ async def create(type_: str) -> Response:
         return await _shown(channel, form, taken.value, more=taken.more)
     try:
         wanted = parse_as(IntegrationFields, json_of(taken.value))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         made = await integrations.made(type_, wanted)
     except Problem as error:
-        return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults))
+        status, faults = wrong(error, taken.faults)
+        return await _shown(channel, form, taken.value, status=status, faults=faults)
     return after.to(f"/customer/integrations/{made['integration_id']}", "added")
 
 
@@ -93,14 +95,11 @@ async def change(integration_id: uuid.UUID) -> Response:
     try:
         parse_as(IntegrationFields, json_of(taken.value))  # as a patch, a name that was emptied would be left as it is
         wanted = parse_as(IntegrationPatch, json_of(changes(before, taken.value)))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         await integrations.changed(integration_id, wanted, frozenset({revision}))
-    except Problem as error:
-        return await _shown(channel, form, taken.value, status=422, faults=_faults(error, taken.faults), **again)
-    except Stale:
-        if not pages.wanted():
-            raise
-        return await _shown(channel, form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
+    except (Problem, Stale) as error:
+        status, faults = wrong(error, taken.faults)
+        return await _shown(channel, form, taken.value, status=status, faults=faults, **again)
     return after.to(f"/customer/integrations/{integration_id}", "saved")
 
 
@@ -116,10 +115,7 @@ async def ask(integration_id: uuid.UUID) -> Response:
 async def delete(integration_id: uuid.UUID) -> Response:
     """Delete it with its routes, if it was the page that asks which sent this."""
     await integrations.found(integration_id)
-    if (await csrf.form()).get("confirm") != "yes":
-        raise Problem(
-            422, "what cannot be undone must be confirmed", errors=[{"field": "confirm", "message": "say yes"}]
-        )
+    demand_confirmed((await csrf.form()).get("confirm"))
     mine = own()
     await mine.integrations.delete(mine.tenant_id, integration_id, actor=mine.actor, only_if=None)
     return after.to("/customer/integrations", "deleted")
@@ -136,19 +132,6 @@ def form_of(channel: type[Channel[Any]]) -> Form:
 
 def _fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: stored[name] for name in ("name", "enabled", "config")}
-
-
-def _demand_readable(faults: Iterable[Fault]) -> None:
-    """Save nothing that could not be read. Raises Problem: 422."""
-    if any(faults):
-        raise Problem(422, "some fields are wrong", errors=[])
-
-
-def _faults(error: Problem, unread: Iterable[Fault]) -> list[Fault]:
-    """What could not be read, and what the API says. What is not about fields, or no page is wanted for, goes on."""
-    if error.code != 422 or error.errors is None or not pages.wanted():  # noqa: PLR2004 - the status of wrong fields
-        raise error
-    return [*unread, *(Fault(each["field"], each["message"]) for each in error.errors)]
 
 
 async def _shown(

@@ -107,18 +107,7 @@ async def status() -> Response:
 async def password() -> Response:
     """Give oneself another password; every other session of one's own ends within 5 s. 403 for API tokens."""
     caller = await authenticate()
-    wanted = await body_as(PasswordBody)
-    if caller.by_token:
-        raise Problem(403, "an API token has no password")
-    tries().charge_address()
-    tries().charge_name(caller.subject.removeprefix("user:"))
-    current, new = wanted.current.get_secret_value(), wanted.new.get_secret_value()
-    token, held = session.bearer(), await session.current()
-    if held is not None:
-        token = await services().sessions.access_token(held)
-    if not await services().providers.change_password(token or "", current, new):
-        wrong = [{"field": "current", "message": "this is not your password"}]
-        raise Problem(422, "some fields are wrong", errors=wrong)
+    await give_oneself(caller, await body_as(PasswordBody))
     return Response(status=204)
 
 
@@ -135,6 +124,25 @@ async def metadata() -> Response:
     """Who issues tokens here, and where the keys are (RFC 8414)."""
     issuer = services().config.issuer
     return _public({"issuer": issuer, "jwks_uri": f"{issuer}/.well-known/jwks.json", "response_types_supported": []})
+
+
+async def give_oneself(caller: Principal, wanted: PasswordBody) -> None:
+    """Give the caller another password.
+
+    :raises Problem: 403: a program has none; 422: the current one is another.
+    :raises PermanentFailure: the new one is not good enough, or whoever let the caller in gives none.
+    """
+    if caller.by_token:
+        raise Problem(403, "an API token has no password")
+    tries().charge_address()
+    tries().charge_name(caller.subject.removeprefix("user:"))
+    current, new = wanted.current.get_secret_value(), wanted.new.get_secret_value()
+    token, held = session.bearer(), await session.current()
+    if held is not None:
+        token = await services().sessions.access_token(held)
+    if not await services().providers.change_password(token or "", current, new):
+        wrong = [{"field": "current", "message": "this is not your password"}]
+        raise Problem(422, "some fields are wrong", errors=wrong)
 
 
 def _said_of(caller: Principal, held: Held | None) -> dict[str, object]:
