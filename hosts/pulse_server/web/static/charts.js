@@ -14,6 +14,11 @@
   const INK = { refused: "bad", failed: "bad", opened: "warn", delivered: "good", second: "info" };
   const BAD = ["CRITICAL", "MAJOR"];
   const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+  const DAY_S = 86400;
+  const BARS_FROM_S = 600;
+  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
   // Colours are variables that depend on the theme: only an element's own colour tells which one holds.
@@ -31,6 +36,21 @@
 
   function told(value) {
     return value === null || value === undefined ? "–" : number.format(value);
+  }
+
+  // Times at the axis: the day where one begins, and where nothing smaller is told.
+  function times(plot, splits, axis, space, step) {
+    return splits.map((each) => {
+      const at = new Date(each * 1000);
+      if (step >= DAY_S || (at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0)) return day.format(at);
+      return (step < 60 ? second : minute).format(at);
+    });
+  }
+
+  function around(plot, low, high) {
+    if (low === null || high === null) return [0, 1];
+    const edge = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
+    return [low - edge, high + edge];
   }
 
   // A line is broken where nothing came for much longer than usual.
@@ -113,16 +133,17 @@
     options(lines) {
       const band = lines[0] === "avg";
       const width = (line) => (band && line !== "avg" ? 0 : 1.6);
-      const step = uPlot.paths.stepped({ align: 1 });
+      const bars = this.counts && this.bucketS >= BARS_FROM_S ? uPlot.paths.bars({ size: [0.8, 60], align: 1 }) : undefined;
       const axis = { stroke: () => ink.soft, grid: { stroke: () => ink.line, width: 1 }, ticks: { stroke: () => ink.line, width: 1 }, font: "12px system-ui, sans-serif" };
       const grown = (u, low, high) => [0, high > 0 ? high * 1.15 : 1];
       return {
         width: Math.max(120, this.place.clientWidth), height: HEIGHT, legend: { show: false },
-        scales: { x: { time: true, range: () => this.section.window() }, y: this.counts ? { range: grown } : {} },
-        axes: [axis, { ...axis, size: 58, values: (u, ticks) => ticks.map(told) }],
+        scales: { x: { time: true, range: () => this.section.window() }, y: this.counts ? { range: grown } : { range: around } },
+        padding: [10, 10, null, null],
+        axes: [{ ...axis, values: times }, { ...axis, size: 58, values: (u, ticks) => ticks.map(told) }],
         series: [{}, ...lines.map((line, place) => ({
           label: line, width: width(line), stroke: () => this.colour(line, place), points: { show: band && line === "avg" ? undefined : false },
-          paths: this.counts ? step : undefined, fill: this.counts ? () => faint(this.colour(line, place), 0.18) : undefined,
+          paths: bars, fill: this.counts ? () => faint(this.colour(line, place), bars ? 0.45 : 0.18) : undefined,
         }))],
         bands: band ? [{ series: [3, 2], fill: () => faint(ink.link, 0.16) }] : [],
         cursor: {
