@@ -65,6 +65,7 @@ from pulse_core.records import (
     Verdict,
 )
 from pulse_core.secrets import SecretBox
+from pulse_core.series import Aggregate, Series, SeriesSet
 from pulse_core.signed_tokens import KnownTokens, SignedToken, taken_apart
 from pulse_core.strict_json import json_object
 from pulse_core.telemetry_store import ReadingKey, StoredReading, TelemetryStore
@@ -80,6 +81,7 @@ __all__ = [
     "COMMITTED",
     "RETRY_LATER",
     "Account",
+    "Aggregate",
     "AsgiApp",
     "AuthProvider",
     "AuthServices",
@@ -123,6 +125,8 @@ __all__ = [
     "SecretStr",
     "SecretUnreadable",
     "SecretUrl",
+    "Series",
+    "SeriesSet",
     "Services",
     "Session",
     "Sessions",

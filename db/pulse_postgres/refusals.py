@@ -50,12 +50,13 @@ KEPT_ORDERS = Orders(
 _OF_NOBODY = "tenant_id <> '' AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = r.tenant_id)"
 _FORGET = (
     f"DELETE FROM quarantine_counts r WHERE minute < {at('$1::bigint')} OR {_OF_NOBODY}",
+    f"DELETE FROM accepted_counts r WHERE minute < {at('$1::bigint')} OR {_OF_NOBODY}",
     f"DELETE FROM quarantine r WHERE received_at < {at('$1::bigint')} OR {_OF_NOBODY}",
 )
 
 
 class PostgresRefusals:
-    """What refused messages leave behind (pool as pulse_pipeline)."""
+    """What refused messages leave behind, and accepted ones beside their readings (pool as pulse_pipeline)."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool

@@ -1,5 +1,6 @@
-"""What a batch adds to the counts: readings accepted by day, messages refused by minute. Once, however often it is
-committed.
+"""What a batch adds to the counts: readings accepted by day and by minute, messages refused by minute.
+
+Once, however often it is committed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _TALLY = f"""
         INSERT INTO readings_accepted (day, shard, accepted)
         SELECT date 'epoch' + d, $3, n FROM first, unnest($4::integer[], $5::bigint[]) AS x (d, n)
         ON CONFLICT (day, shard) DO UPDATE SET accepted = readings_accepted.accepted + excluded.accepted
+    ), minutes AS (
+        INSERT INTO accepted_counts (tenant_id, minute, shard, accepted)
+        SELECT t, {at("m")}, $3, n FROM first, unnest($10::text[], $11::bigint[], $12::bigint[]) AS x (t, m, n)
+        ON CONFLICT (tenant_id, minute, shard) DO UPDATE SET accepted = accepted_counts.accepted + excluded.accepted
     ), refused AS (
         INSERT INTO quarantine_counts (tenant_id, minute, reason, shard, rejected)
         SELECT t, {at("m")}, r, $3, n
@@ -57,10 +62,10 @@ async def write_tally(
     :param readings_kept: they are in this database's tables, so that there is something to compare the count with.
     """
     accepted = _by_day(writes.readings) if readings_kept else []
-    if not accepted and not writes.rejects:
+    if not writes.readings and not writes.rejects:
         return
     refused = _by_minute(writes.rejects)
-    columns = [*_columns(accepted, 2), *_columns(refused, 4)]
+    columns = [*_columns(accepted, 2), *_columns(refused, 4), *_columns(_accepted(writes.readings), 3)]
     if await connection.fetchval(_TALLY, partition, writes.batch_id, shard, *columns):
         await _keep(
             connection, [each for each in writes.rejects if each.payload_json is not None or each.raw is not None]
@@ -76,6 +81,12 @@ def _by_minute(rejects: Sequence[Reject]) -> list[tuple[str, int, str, int]]:
     counts = Counter(
         (reject.tenant_id, reject.received_us // _MINUTE_US * _MINUTE_US, str(reject.reason)) for reject in rejects
     )
+    return [(*name, count) for name, count in sorted(counts.items())]
+
+
+def _accepted(readings: Sequence[Reading]) -> list[tuple[str, int, int]]:
+    """By tenant and minute, in one order for all."""
+    counts = Counter([(each.device.tenant_id, each.received_us // _MINUTE_US * _MINUTE_US) for each in readings])
     return [(*name, count) for name, count in sorted(counts.items())]
 
 

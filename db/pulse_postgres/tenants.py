@@ -57,6 +57,7 @@ _REMOVE = (
     "DELETE FROM browser_sessions WHERE tenant_id = $1",
     "DELETE FROM quarantine WHERE tenant_id = $1",
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
+    "DELETE FROM accepted_counts WHERE tenant_id = $1",
 )
 _REMOVE_WITHIN_S = 600
 

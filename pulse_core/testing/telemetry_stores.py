@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pulse_core.api import DeviceKey, MsgType, Reading, ReadingKey, TelemetryStore
+from pulse_core.api import Aggregate, DeviceKey, MsgType, Reading, ReadingKey, TelemetryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -183,6 +183,71 @@ class TelemetryStoreContract(ABC):
         assert sorted(reading.seq or 0 for reading in seen) == list(range(20))
         assert [reading.ts_us for reading in seen] == sorted((reading.ts_us for reading in seen), reverse=True)
 
+    async def test_numbers_come_in_buckets(self) -> None:
+        """Every aggregate, of [start, end), of one device, in buckets that begin at multiples of their length."""
+        start = _now_us() // MINUTE_US * MINUTE_US - 10 * MINUTE_US
+        given = [(-1, 99), (0, 4), (SECOND_US, 1.5), (30 * SECOND_US, 2), (2 * MINUTE_US, -7), (3 * MINUTE_US, 99)]
+        readings = [_saying(start + after, t=value) for after, value in given]
+        theirs = [_saying(start, DeviceKey(*whose), t=50) for whose in (("tenant-b", "pump-7"), ("tenant-a", "x"))]
+        async with self.opened() as store:
+            await self.keep(store, [*readings, *theirs])
+            found = await store.series(
+                DEVICE,
+                ["t"],
+                start_us=start,
+                end_us=start + 3 * MINUTE_US,
+                bucket_us=MINUTE_US,
+                aggregates=list(Aggregate),
+            )
+        (series,) = found.series
+        assert (series.metric, found.one_in) == ("t", 1)
+        assert series.starts_us == [start, start + 2 * MINUTE_US], "a bucket without a value is left out"
+        assert series.values == {
+            "avg": [2.5, -7],
+            "min": [1.5, -7],
+            "max": [4, -7],
+            "sum": [7.5, -7],
+            "count": [3, 1],
+            "first": [4, -7],
+            "last": [2, -7],
+        }
+
+    async def test_only_numbers_are_counted(self) -> None:
+        """Whatever else stands under the name; a series for each name that is asked for, in that order."""
+        now = _now_us() - MINUTE_US
+        said: list[MetricValue] = [True, "7", 3, ""]
+        readings = [_saying(now + n, t=value, u=2 * n) for n, value in enumerate(said)]
+        odd_name = 'it\'s "odd" %s $1'
+        readings.append(a_reading(now + 9, metrics_json=msgspec.json.encode({odd_name: 1}).decode()))
+        async with self.opened() as store:
+            await self.keep(store, readings)
+            found = await store.series(
+                DEVICE,
+                ["u", "no", "t"],
+                start_us=now,
+                end_us=now + SECOND_US,
+                bucket_us=3600 * SECOND_US,
+                aggregates=[Aggregate.COUNT, Aggregate.LAST],
+            )
+            names = await store.metric_names(DEVICE, start_us=now, end_us=now + SECOND_US)
+            none = await store.metric_names(DeviceKey("tenant-b", "pump-7"), start_us=now, end_us=now + SECOND_US)
+        assert [(each.metric, each.values) for each in found.series] == [
+            ("u", {"count": [4], "last": [6]}),
+            ("no", {"count": [], "last": []}),
+            ("t", {"count": [1], "last": [3]}),
+        ]
+        assert (names, none) == ([odd_name, "t", "u"], [])
+
+    async def test_the_newest_readings_of_several_devices(self) -> None:
+        """A key for each, also for one that said nothing."""
+        now = _now_us()
+        devices = [DEVICE, DeviceKey("tenant-a", "pump-8"), DeviceKey("tenant-a", "silent")]
+        readings = [_saying(now - n, device, t=n) for n in range(5) for device in devices[:2]]
+        async with self.opened() as store:
+            await self.keep(store, [*readings, _saying(now, DeviceKey("tenant-b", "pump-7"), t=9)])
+            found = await store.recent(devices, since_us=now - 3, end_us=now, limit=2)
+        assert [[each.metrics["t"] for each in found[device]] for device in devices] == [[1, 2], [1, 2], []]
+
     async def test_retention_forgets_the_old_and_only_the_old(self) -> None:
         """How exactly is the store's own matter, up to a day; what is forgotten may be written again."""
         now = _now_us()
@@ -195,6 +260,10 @@ class TelemetryStoreContract(ABC):
             assert await store.drop_before(now - 10 * DAY_US) == 0
             await self.keep(store, [old])
             assert len(await _all_of(store)) == len([old, young])
+
+
+def _saying(ts_us: int, device: DeviceKey = DEVICE, **metrics: MetricValue) -> Reading:
+    return a_reading(ts_us, device, metrics=metrics, metrics_json=msgspec.json.encode(metrics).decode())
 
 
 async def _all_of(store: TelemetryStore, device: DeviceKey = DEVICE) -> list[StoredReading]:

@@ -35,6 +35,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "breakers": {"web": R, "operator": R, "deliver": RIUD},
     "delivery_attempts": {"web": R, "operator": R, "deliver": RI},
     "quarantine_counts": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RIUD},
+    "accepted_counts": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RIUD},
     "quarantine": {"web": R, "operator": R, "admin": "d(r)", "pipeline": "rid"},
     "lane_partitions": {"pipeline": RIU},
     "readings_accepted": {"operator": R, "pipeline": RIU},

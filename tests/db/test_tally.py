@@ -40,6 +40,11 @@ def accepted(database: Database) -> dict[tuple[Any, ...], int]:
     return {tuple(row[:2]): row[2] for row in judged(database, "SELECT day, shard, accepted FROM readings_accepted")}
 
 
+def by_minute(database: Database) -> list[tuple[Any, ...]]:
+    found = "SELECT tenant_id, minute, shard, accepted FROM accepted_counts ORDER BY 1, 2"
+    return judged(database, found)
+
+
 def refused(database: Database) -> list[tuple[Any, ...]]:
     return judged(database, "SELECT sum(rejected)::integer FROM quarantine_counts")
 
@@ -51,12 +56,34 @@ async def test_readings_are_counted_by_the_utc_day_of_their_ts(lane: PostgresLan
     assert accepted(database) == {(TODAY - dt.timedelta(days=1), 3): 1, (TODAY, 3): 3}
 
 
+async def test_readings_are_counted_by_the_minute_in_which_they_came(lane: PostgresLane, database: Database) -> None:
+    """Of each tenant, whatever their ts is."""
+    minute = NOW_US // 60_000_000 * 60_000_000
+    came = [("tenant-a", minute - 1), ("tenant-a", minute), ("tenant-a", minute + 59_999_999), ("tenant-b", minute)]
+    register(database, "tenant-b/dev-1")
+    await lane.commit(
+        WriteSet(
+            readings=[
+                reading(f"{whose}/dev-1", ts_us=MIDNIGHT_US + n, received_us=at) for n, (whose, at) in enumerate(came)
+            ]
+        )
+    )
+    await lane.commit(WriteSet(readings=[reading(received_us=minute)]))
+    moment = dt.datetime.fromtimestamp(minute // 1_000_000, dt.UTC)
+    assert by_minute(database) == [
+        ("tenant-a", moment - dt.timedelta(minutes=1), 3, 1),
+        ("tenant-a", moment, 3, 3),
+        ("tenant-b", moment, 3, 1),
+    ]
+
+
 async def test_a_batch_that_is_committed_twice_counts_once(lane: PostgresLane, database: Database) -> None:
     """The outcome of a COMMIT may be unknown: then the same batch is written again."""
     batch = WriteSet(readings=[reading()], states=[state()], rejects=[msgspec.structs.replace(REFUSED, raw=b"x")])
     for _ in range(3):
         await lane.commit(batch)
     assert accepted(database) == {(TODAY, 3): 1}
+    assert [row[3] for row in by_minute(database)] == [1]
     assert refused(database) == [(1,)]
     assert len(judged(database, "SELECT FROM quarantine")) == 1
 

@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from pulse_core.api import DeviceKey, PluginConfig, ReadingKey
-from pulse_core.errors import StoreUnavailable
+from pulse_core.api import Aggregate, DeviceKey, PluginConfig, ReadingKey, TelemetryStore
+from pulse_core.errors import PermanentFailure, StoreUnavailable
 from pulse_core.testing.telemetry_stores import DAY_US, DEVICE, TelemetryStoreContract, a_reading
-from pulse_postgres import telemetry
+from pulse_postgres import telemetry, telemetry_series
+from pulse_postgres.connections import TenantPool
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import PostgresTelemetryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from support.database import Database
 
 
 @asynccontextmanager
-async def a_store(database: Database, role: str = "pulse_pipeline") -> AsyncIterator[PostgresTelemetryStore]:
+async def a_store(
+    database: Database, role: str = "pulse_pipeline", kind: type[PostgresTelemetryStore] = PostgresTelemetryStore
+) -> AsyncIterator[PostgresTelemetryStore]:
     pool = await open_pool(database.dsn(role), name="test")
-    store = PostgresTelemetryStore(PluginConfig())
+    store = kind(PluginConfig())
     await store.open(pool)
     try:
         yield store
@@ -53,6 +56,42 @@ class TestPostgresTelemetryContract(TelemetryStoreContract):
                 yield connection
         finally:
             await connection.close()
+
+
+class ByHistory(PostgresTelemetryStore):
+    """What a store does that can do nothing but give readings back."""
+
+    metric_names = TelemetryStore.metric_names
+    series = TelemetryStore.series
+    recent = TelemetryStore.recent
+
+
+class OfHistory(TestPostgresTelemetryContract):
+    """Not collected: most of it is the same again."""
+
+    __test__ = False
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[PostgresTelemetryStore]:
+        async with a_store(self.database, kind=ByHistory) as store:
+            yield store
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        OfHistory.test_numbers_come_in_buckets,
+        OfHistory.test_only_numbers_are_counted,
+        OfHistory.test_the_newest_readings_of_several_devices,
+    ],
+)
+async def test_a_store_need_only_give_readings_back(
+    database: Database, test: Callable[[OfHistory], Awaitable[None]]
+) -> None:
+    await test(OfHistory(database))
 
 
 async def keep(database: Database, store: PostgresTelemetryStore, *ts_us: int) -> None:
@@ -127,6 +166,74 @@ async def test_an_operator_reads_history(database: Database) -> None:
         await keep(database, writer, now)
         assert len(await reader.history(DEVICE, start_us=0, end_us=now + 1, limit=10)) == 1
         assert await reader.history(DeviceKey("x", "y"), start_us=0, end_us=now + 1, limit=10) == []
+
+
+SAID = """
+    INSERT INTO telemetry SELECT t, 'd', now() - x * interval '10 s', 1, now(), 'telemetry', 's', x,
+        jsonb_build_object('temp', 20 + x % 3, 'fw', '1.2')
+    FROM unnest(ARRAY['tenant-a', 'tenant-b']) t, generate_series(1, 3000) x
+"""
+
+
+async def test_series_are_of_the_tenant_whose_transaction_it_is(database: Database) -> None:
+    """The query asks for the key that it is given; row-level security stands behind it."""
+    now = time.time_ns() // 1000
+    theirs = DeviceKey("tenant-b", "d")
+    async with a_store(database) as writer:
+        await writer.prepare([a_reading(now), a_reading(now - DAY_US)])
+    with database.superuser() as hand:
+        hand.execute(SAID)
+    pool = await open_pool(database.dsn("pulse_web"), name="test")
+    store = PostgresTelemetryStore(PluginConfig())
+    await store.open(TenantPool(pool, "tenant-a"))
+    asked: Any = {"start_us": now - DAY_US, "end_us": now + 1}
+    for device, there in ((DeviceKey("tenant-a", "d"), True), (theirs, False)):
+        found = await store.series(device, ["temp"], **asked, bucket_us=DAY_US, aggregates=[Aggregate.COUNT])
+        assert sum(found.series[0].values["count"]) == (3000 if there else 0)
+        assert bool(await store.metric_names(device, **asked)) is there
+        assert bool((await store.recent([device], since_us=now - DAY_US, end_us=now, limit=3))[device]) is there
+    await pool.close()
+
+
+async def test_of_very_many_readings_some_are_looked_at(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when they come at the same second and say the same; without leave, none is left out."""
+    now = time.time_ns() // 1000
+    monkeypatch.setattr(telemetry_series, "VALUES_AT_ONCE", 300)
+    async with a_store(database) as store:
+        await store.prepare([a_reading(now), a_reading(now - DAY_US)])
+        with database.superuser() as hand:
+            hand.execute(SAID)
+        counts = {}
+        for sample in (True, False):
+            found = await store.series(
+                DeviceKey("tenant-a", "d"),
+                ["temp"],
+                start_us=now - DAY_US,
+                end_us=now + 1,
+                bucket_us=DAY_US,
+                aggregates=[Aggregate.COUNT],
+                sample=sample,
+            )
+            counts[found.one_in] = sum(found.series[0].values["count"])
+    assert counts[1] == 3000
+    assert 2000 < counts[10] < 4000
+
+
+async def test_what_takes_too_long_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time_ns() // 1000
+    asked: Any = {"start_us": now - DAY_US, "end_us": now, "bucket_us": DAY_US, "aggregates": [Aggregate.AVG]}
+    async with a_store(database) as store:
+        await keep(database, store, now - 1, now - 2)
+        monkeypatch.setattr(telemetry_series, "ROWS_AT_MOST", 1)
+        with pytest.raises(PermanentFailure, match="more than 1 readings"):
+            await store.series(DEVICE, ["t"], **asked)
+        monkeypatch.setattr(
+            telemetry_series, "_COUNT", "SELECT pg_sleep(60), $1 || $2, $3::bigint + $4::bigint + $5::bigint"
+        )
+        monkeypatch.setattr(telemetry_series, "WITHIN_MS", 50)
+        with pytest.raises(PermanentFailure, match="takes longer"):
+            await store.series(DEVICE, ["t"], **asked)
+        assert await store.metric_names(DEVICE, start_us=now - DAY_US, end_us=now) == []
 
 
 async def test_known_looks_only_into_the_days_that_matter(database: Database) -> None:

@@ -121,7 +121,7 @@ async def test_a_removal_that_was_interrupted_goes_on_where_it_was(tenants: Tena
     assert (await statement(filled)).balanced
 
 
-@pytest.mark.parametrize("table", ["telemetry", "quarantine", "quarantine_counts"])
+@pytest.mark.parametrize("table", ["telemetry", "quarantine", "quarantine_counts", "accepted_counts"])
 async def test_of_a_tenant_at_work_nobody_removes_readings_or_refusals(filled: Database, table: str) -> None:
     judged(filled, "UPDATE tenants SET status = 'SUSPENDED' WHERE tenant_id = %s RETURNING true", OURS)
     with psycopg.connect(filled.dsn("pulse_admin")) as admin:

@@ -92,8 +92,9 @@ async def test_what_was_refused_of_a_tenant_that_is_gone_is_forgotten(database: 
         hand.execute("DELETE FROM tenants WHERE tenant_id = %s", (gone,))
     pool = await open_pool(database.dsn("pulse_pipeline"), name="retention")
     try:
-        assert await PostgresRefusals(pool).drop_before(0) == 2
-        for table in ("quarantine", "quarantine_counts"):
-            assert {row[0] for row in await pool.fetch(f"SELECT tenant_id FROM {table}")} == {stays, ""}
+        assert await PostgresRefusals(pool).drop_before(0) == 3
+        for table in ("quarantine", "quarantine_counts", "accepted_counts"):
+            left = {row[0] for row in await pool.fetch(f"SELECT tenant_id FROM {table}")}
+            assert left - {""} == {stays}
     finally:
         await pool.close()

@@ -47,6 +47,7 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "breakers": {**_SEEN, "deliver": (ALL,)},
     "quarantine": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "quarantine_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
+    "accepted_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "device_labels": {**_SEEN, "admin": (ALL,)},
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},

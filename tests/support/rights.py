@@ -95,6 +95,7 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /customer/commands": READERS,
     "GET /customer/commands/<uuid:command_id>": READERS,
     "GET /customer/dashboard": READERS,
+    "GET /customer/dashboard/history": READERS,
     "GET /customer/deliveries": READERS,
     "GET /customer/deliveries/<uuid:delivery_id>": READERS,
     "POST /customer/deliveries/<uuid:delivery_id>/cancel": WRITERS,

@@ -25,6 +25,7 @@ INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, cr
     VALUES (%(t)s, 'd', %(id)s, 'reboot', '{}', 'test', now() + interval '1 hour');
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
+INSERT INTO accepted_counts VALUES (%(t)s, now(), 0, 1);
 INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
     summary, opened_at) VALUES (%(t)s, %(id)s, 'd', 's', 'NO_HEARTBEAT', 'f', 'OPEN', 4, 0.9, '', now());
 INSERT INTO alert_changes (tenant_id, alert_id, event, changed_at) VALUES (%(t)s, %(id)s, 'OPEN', now());

@@ -8,7 +8,6 @@ from pulse_server.inputs.devices import (
     DeviceQuery,
     RemoveQuery,
     RotateBody,
-    TelemetryQuery,
     TenantBody,
     TenantListQuery,
     TenantPatch,
@@ -80,6 +79,7 @@ from pulse_server.inputs.people import (
     UserPatch,
     UserQuery,
 )
+from pulse_server.inputs.series import TelemetryQuery
 
 __all__ = [
     "LONG_ID",

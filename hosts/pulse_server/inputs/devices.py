@@ -17,7 +17,6 @@ from pulse_postgres.tenants import TENANT_ORDERS
 from pulse_server.inputs.fields import (
     Body,
     DeviceId,
-    Moment,
     OneOf,
     Page,
     Query,
@@ -120,13 +119,6 @@ class DevicePage(Page):
 
 class DeviceQuery(DevicePage, TenantPage):
     """Which devices."""
-
-
-class TelemetryQuery(Page):
-    """Which readings of a device: newest first, in [start, end)."""
-
-    start: Moment | None = None
-    end: Moment | None = None
 
 
 class RemoveQuery(Query):

@@ -28,8 +28,8 @@ async def readings_page(store: TelemetryStore, key: DeviceKey, asked: TelemetryQ
     after = read_cursor(asked.cursor, tuple[int])
     readings = await store.history(
         key,
-        start_us=_us(asked.start, 0),
-        end_us=_us(asked.end, _latest_us()),
+        start_us=_us(asked.begins, 0),
+        end_us=_us(asked.ends, _latest_us()),
         limit=asked.limit,
         before_us=after[0] if after else None,
     )

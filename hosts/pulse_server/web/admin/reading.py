@@ -8,24 +8,24 @@ from pulse_core.api import DeviceKey
 from pulse_server.inputs import AlertQuery, DeliveryQuery, TelemetryQuery
 from pulse_server.outputs.alerts import AlertList
 from pulse_server.outputs.deliveries import DeliveryList
-from pulse_server.outputs.devices import ReadingList
+from pulse_server.outputs.series import Telemetry
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
-from pulse_server.web.readings import readings_page
 from pulse_server.web.replies import demand_ids, page_reply, reply
+from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
 
 blueprint = Blueprint("reading", __name__)
 
 
 @blueprint.get("/devices/<tenant_id>/<device_id>/telemetry")
-@described(ReadingList, query=TelemetryQuery)
+@described(Telemetry, query=TelemetryQuery)
 async def telemetry(tenant_id: str, device_id: str) -> Response:
-    """Readings of one device, newest first, in [start, end)."""
+    """Readings of one device, newest first, in [start, end); or its metrics in buckets."""
     demand_ids(tenant_id, device_id)
     asked = query_as(TelemetryQuery)
     await services().overview.device(tenant_id, device_id)
-    return reply(await readings_page(services().telemetry, DeviceKey(tenant_id, device_id), asked))
+    return reply(await telemetry_answer(services().telemetry, DeviceKey(tenant_id, device_id), asked))
 
 
 @blueprint.get("/alerts")

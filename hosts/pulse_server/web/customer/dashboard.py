@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from pulse_postgres.counts import REJECTED_OVER_MIN, count_all
+from pulse_postgres.history import last_day, messages_a_minute
 from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_server.outputs.dashboards import Dashboard
+from pulse_server.outputs.series import SeriesAnswer
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
+from pulse_server.web.replies import reply
 from pulse_server.web.views import either
 
 if TYPE_CHECKING:
+    from pulse_postgres.history import Counted
     from pulse_server.web.customer.own import Own
 
 blueprint = Blueprint("customer_dashboard", __name__, url_prefix="/dashboard")
@@ -28,11 +33,35 @@ async def show() -> Response:
     mine = own()
     counts = await count_all(mine.pool, tenant_id=mine.tenant_id)
     value = {**counts, "rejected_over_min": REJECTED_OVER_MIN}
-    return await either("customer/dashboard.html", value, besides=lambda: _newest(mine))
+    return await either("customer/dashboard.html", value, besides=lambda: _besides(mine))
 
 
-async def _newest(mine: Own) -> dict[str, Any]:
-    """The newest of the alerts that are not closed, and whether there is any integration to tell somebody of them."""
+@blueprint.get("/history")
+@described(SeriesAnswer)
+async def history() -> Response:
+    """The last 24 hours: messages accepted and refused by minute, alerts opened and deliveries ended by hour."""
+    mine = own()
+    now = dt.datetime.now(dt.UTC)
+    counted = await last_day(mine.pool, mine.tenant_id, now)
+    return reply({"start": counted[0].starts[0], "end": now, "series": [_item(each) for each in counted]})
+
+
+def _item(counted: Counted) -> dict[str, Any]:
+    return {"name": counted.name, "bucket_s": counted.bucket_s, "at": counted.starts, "values": counted.lines}
+
+
+async def _besides(mine: Own) -> dict[str, Any]:
+    """What only the page shows: the newest of the alerts that are not closed, whether there is any integration to tell
+    somebody of them, how many messages come at present, and the last day, which htmx does not read again.
+    """
+    now = dt.datetime.now(dt.UTC)
     alerts = await alert_page(mine.pool, AlertFilter(live=True), tenant_id=mine.tenant_id, limit=_NEWEST)
     integrations = await mine.integrations.page(mine.tenant_id, limit=1)
-    return {"newest": alerts.items, "has_integrations": bool(integrations.items)}
+    again = "HX-Request" in request.headers
+    return {
+        "newest": alerts.items,
+        "has_integrations": bool(integrations.items),
+        "a_minute": await messages_a_minute(mine.pool, mine.tenant_id, now),
+        "now": now,
+        "charts": None if again else [each.by_hour() for each in await last_day(mine.pool, mine.tenant_id, now)],
+    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from quart import Blueprint, Response
 
 from pulse_core.api import DeviceKey
@@ -9,14 +12,18 @@ from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_postgres.paging import parted
 from pulse_server.inputs import DevicePage, DevicePatch, TelemetryQuery
-from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList, ReadingList
+from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList
+from pulse_server.outputs.series import Telemetry
 from pulse_server.web import pages, readings
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
+from pulse_server.web.customer.device_charts import charts_of
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, parts_of, reply
+from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
+from pulse_server.web.sparks import sparks_of
 from pulse_server.web.views import either
 
 blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
@@ -31,7 +38,12 @@ async def show() -> Response:
     part, wanted = parted(query_as(DevicePage, blank=pages.wanted()).model_dump())
     mine = own()
     found = await device_page(mine.pool, DeviceFilter(**wanted), tenant_id=mine.tenant_id, **part)
-    return await either("customer/devices.html", parts_of(found))
+    ids = [each["device_id"] for each in found.items]
+
+    async def besides() -> dict[str, Any]:
+        return {"sparks": await sparks_of(mine.tenant_id, ids)}
+
+    return await either("customer/devices.html", parts_of(found), besides=besides)
 
 
 @blueprint.get("/<device_id>")
@@ -46,7 +58,8 @@ async def one(device_id: str) -> Response:
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
     whole = {**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}
-    return await either("customer/device.html", whole, lambda value: versioned(value, living=True))
+    answer = partial(versioned, living=True)
+    return await either("customer/device.html", whole, answer, besides=lambda: charts_of(mine, device_id))
 
 
 @blueprint.patch("/<device_id>")
@@ -61,12 +74,12 @@ async def change(device_id: str) -> Response:
 
 
 @blueprint.get("/<device_id>/telemetry")
-@described(ReadingList, query=TelemetryQuery)
+@described(Telemetry, query=TelemetryQuery)
 async def telemetry(device_id: str) -> Response:
-    """Readings of one device, newest first, in [start, end)."""
+    """Readings of one device, newest first, in [start, end); or its metrics in buckets."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     asked = query_as(TelemetryQuery)
     await one_device(mine.pool, mine.tenant_id, device_id)
     async with services().telemetry_of(mine.tenant_id) as store:
-        return reply(await readings.readings_page(store, DeviceKey(mine.tenant_id, device_id), asked))
+        return reply(await telemetry_answer(store, DeviceKey(mine.tenant_id, device_id), asked))

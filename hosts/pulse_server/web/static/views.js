@@ -45,7 +45,11 @@
     const opened = new EventSource(said.dataset.events);
     stream = opened;
     opened.addEventListener("ready", () => { said.textContent = "Updates by itself"; });
-    opened.addEventListener("resync", () => { said.textContent = "Updates by itself"; soon(); });
+    opened.addEventListener("resync", () => {
+      said.textContent = "Updates by itself";
+      document.dispatchEvent(new CustomEvent("pulse:again"));
+      soon();
+    });
     opened.addEventListener("changed", (event) => {
       const changed = byKind(JSON.parse(event.data));
       document.dispatchEvent(new CustomEvent("pulse:told", { detail: changed }));

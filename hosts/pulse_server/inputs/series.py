@@ -1,0 +1,95 @@
+"""Which readings of a device, one by one or in buckets."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from pulse_core.api import Aggregate
+from pulse_server.inputs.fields import Moment, Page
+
+if TYPE_CHECKING:
+    from typing import Self
+
+BUCKETS_AT_MOST = 2000
+BUCKETS_BY_ITSELF = 300
+"""So many are answered when it is not said from when on."""
+METRICS_AT_MOST = 20
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BUCKET = re.compile(r"(\d+)([smhd]?)")
+_OF_BUCKETS = ("metric", "agg", "sample")
+_OF_LISTS = ("limit", "cursor")
+
+
+def _aggregates(text: str) -> str:
+    for each in text.split(","):
+        if each not in list(Aggregate):
+            raise ValueError(f"some of {', '.join(Aggregate)}, with commas between them")
+    return text
+
+
+def _metrics(text: str) -> str:
+    if len(text.split(",")) > METRICS_AT_MOST:
+        raise ValueError(f"more than {METRICS_AT_MOST} metrics")
+    return text
+
+
+class TelemetryQuery(Page):
+    """Which readings of a device, in [start, end): newest first, or in buckets."""
+
+    start: Moment | None = None
+    end: Moment | None = None
+    since: Moment | None = Field(None, alias="from")
+    """The same as ``start``."""
+    to: Moment | None = None
+    """The same as ``end``."""
+    bucket: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[smhd]?$")] | None = None
+    """Answer with numbers in buckets of this length (``60``, ``60s``, ``1m``, ``1h``, ``1d``) instead of readings.
+
+    At most 2,000 of them; without ``start``, the last 300; without ``end``, until now.
+    """
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_metrics)] | None = None
+    """With ``bucket``: which metric, or which, with commas between them; at most 20. None: every one with numbers."""
+    agg: Annotated[str, StringConstraints(max_length=60), AfterValidator(_aggregates)] = "avg"
+    """With ``bucket``: some of avg, min, max, sum, count, first, last, with commas between them."""
+    sample: bool = False
+    """With ``bucket``: where there are very many readings, look at some of them only (``one_in`` says how many)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        given = {"since": "from"}
+        for one, other in (("start", "since"), ("end", "to")):
+            if {one, other} <= self.model_fields_set:
+                raise ValueError(f"give {one} or {given.get(other, other)}, not both")
+        odd = _OF_BUCKETS if self.bucket is None else _OF_LISTS
+        if wrong := sorted(self.model_fields_set.intersection(odd)):
+            raise ValueError(f"{', '.join(wrong)}: {'only' if self.bucket is None else 'not'} with bucket")
+        return self
+
+    @property
+    def begins(self) -> Moment | None:
+        """From when on, whatever it was called."""
+        return self.start or self.since
+
+    @property
+    def ends(self) -> Moment | None:
+        """Until when."""
+        return self.end or self.to
+
+    @property
+    def bucket_s(self) -> int:
+        """How long a bucket is."""
+        match = _BUCKET.fullmatch(self.bucket or "1")
+        return int(match[1]) * _UNITS_S[match[2]] if match else 1
+
+    @property
+    def metrics(self) -> list[str]:
+        """Which; empty: all."""
+        return list(dict.fromkeys(self.metric.split(","))) if self.metric else []
+
+    @property
+    def aggregates(self) -> list[Aggregate]:
+        """Each once."""
+        return [Aggregate(each) for each in dict.fromkeys(self.agg.split(","))]

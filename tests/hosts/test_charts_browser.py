@@ -1,0 +1,173 @@
+"""Charts in a real browser: drawn under the strict policy, live, narrowed and widened, whatever metrics are called."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulse_core.config import load_config
+from pulse_core.notices import Kind
+from pulse_core.plugins import load_plugins
+from pulse_core.secrets import SecretBox
+from pulse_server.notices.post import Post
+from pulse_server.web import create_app
+from pulse_server.web.services import Services
+from support.admin import opened
+from support.batches import judged, register
+from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
+from support.people import PASSWORD, person
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Page
+
+    from support.database import Database
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+    pytest.mark.skipif(not FETCHED, reason="needs what `make` fetches with npm"),
+]
+
+EVIL = "<img src=x onerror=document.title='owned'>"
+_SAY = """
+    INSERT INTO telemetry SELECT 'tenant-a', 'dev-1', now() - n * interval '20 s', n, now(), 'telemetry', 's', n,
+        jsonb_build_object('temp', 20 + n, %s::text, n) FROM generate_series(1, 120) n RETURNING true
+"""
+_SAY_NOW = """
+    INSERT INTO telemetry VALUES ('tenant-a', 'dev-1', now(), 0, now(), 'telemetry', 's', 0,
+        jsonb_build_object(%s::text, %s::float8)) RETURNING true
+"""
+_ALERT = """
+    INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
+        summary, opened_at) VALUES ('tenant-a', gen_random_uuid(), 'dev-1', 's', 'T', 'f', 'OPEN', 4, 1, %s,
+        now() - interval '10 minutes') RETURNING true
+"""
+# What is drawn, told by the picture itself: how many points of the canvas are not empty, and in how many colours.
+_DRAWN = """chart => {
+    const canvas = document.querySelector(`figure[data-chart="${chart}"] canvas`);
+    const found = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const colours = new Map();
+    for (let i = 0; i < found.length; i += 4) if (found[i + 3] === 255) {
+        const colour = `${found[i]},${found[i + 1]},${found[i + 2]}`;
+        colours.set(colour, (colours.get(colour) || 0) + 1);
+    }
+    return [...colours].filter(([, count]) => count > 20).map(([colour]) => colour).sort();
+}"""
+
+
+@asynccontextmanager
+async def site(database: Database, data_dir: Path) -> AsyncIterator[tuple[str, Services]]:
+    """The application with a device that said something for 40 minutes; it hears what the database tells."""
+    register(database, "tenant-a/dev-1")
+    with database.superuser() as hand:
+        hand.execute("SELECT ensure_telemetry_day((now() - n * interval '1 day')::date) FROM generate_series(-1, 1) n")
+    judged(database, _SAY, EVIL)
+    judged(database, _ALERT, EVIL)
+    person(database)
+    config = load_config(None, mode="dev", data_dir=data_dir)
+    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(opened(services, database))
+        post = Post(services.hub, services.board, pools.operator, database.dsn("pulse_operator"))
+        post.start()
+        stack.push_async_callback(post.stop)
+        url = await stack.enter_async_context(serving(create_app(services)))
+        stack.callback(services.hub.close)
+        yield url.replace("127.0.0.1", "localhost"), services
+
+
+async def log_in(page: Page, url: str) -> None:
+    await page.goto(f"{url}/login")
+    await page.get_by_label("Name").fill("ada")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("heading", name="Dashboard", exact=True).wait_for()
+
+
+def said(page: Page, chart: str) -> Any:
+    return page.locator(f'figure[data-chart="{chart}"] [data-said]')
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (375, "dark")])
+async def test_charts_live(database: Database, tmp_path: Path, width: int, theme: str) -> None:
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, services), browsing(complaints, width=width, theme=theme) as page:
+        await log_in(page, url)
+        await page.goto(f"{url}/customer/devices/dev-1?range=1h")
+        await page.get_by_text("Updates by itself").wait_for()
+        await page.wait_for_selector('figure[data-chart="temp"][data-drawn="120"] canvas')
+        assert await page.locator("figure[data-chart]").count() == 2
+        assert await page.locator("main img").count() == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+        began = time.monotonic()
+        judged(database, _SAY_NOW, "temp", 777.25)
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await said(page, "temp").get_by_text("latest 777.25, lowest 21, highest 777.25").wait_for()
+        assert time.monotonic() - began < 5, "1 s on a machine that has time"
+
+        judged(database, "DELETE FROM telemetry WHERE seq = 0 RETURNING true")
+        judged(database, _SAY_NOW, "<b>new</b>", 5)
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await page.get_by_text("<b>new</b>", exact=True).first.wait_for()
+        assert await page.locator("main figure b").count() == 0
+
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "bucket=" in request.url else None)
+        services.board.note("tenant-a", Kind.DEVICES, ["another"])
+        services.board.note("tenant-a", Kind.ROUTES, None)
+        over = page.locator('figure[data-chart="temp"] .u-over')
+        await over.scroll_into_view_if_needed()
+        box = await over.bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 40)
+        await page.locator('figure[data-chart="temp"] .chart-tip', has_text=f"major: {EVIL}").wait_for(state="attached")
+        await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
+        await page.mouse.up()
+        await page.get_by_role("button", name="Show the whole time").wait_for()
+        await page.wait_for_function("Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) < 40")
+        assert "bucket=1&" in f"{asked[-1]}&", "finer than 10 s"
+        await page.get_by_role("button", name="Show the whole time").click()
+        await page.wait_for_function("Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) > 100")
+        assert await page.title() == "dev-1 · OpsConductor-Pulse"
+        assert await violations(page) == []
+    assert complaints == []
+
+
+async def test_colours_follow_the_theme(database: Database, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, _), browsing(complaints) as page:
+        await log_in(page, url)
+        await page.wait_for_selector('figure[data-chart="messages"][data-drawn="1441"] canvas')
+        await page.goto(f"{url}/customer/devices/dev-1")
+        await page.wait_for_selector('figure[data-chart="temp"][data-drawn="120"] canvas')
+        await page.wait_for_function(f"({_DRAWN})('temp').includes('15,107,92')")
+        await page.emulate_media(color_scheme="dark")
+        await page.wait_for_function(f"({_DRAWN})('temp').includes('99,205,182')")
+        await page.evaluate("document.documentElement.dataset.theme = 'light'")
+        await page.wait_for_function(f"({_DRAWN})('temp').includes('15,107,92')")
+        assert await violations(page) == []
+    assert complaints == []
+
+
+async def test_without_scripts_it_can_be_read(database: Database, tmp_path: Path) -> None:
+    async with site(database, tmp_path) as (url, _), browsing([]) as page:
+        await log_in(page, url)
+        assert page.context.browser is not None
+        cookies = await page.context.cookies()
+        plain = await page.context.browser.new_context(java_script_enabled=False)
+        await plain.add_cookies([{**each} for each in cookies])  # type: ignore[list-item]
+        bare = await plain.new_page()
+        await bare.goto(f"{url}/customer/devices/dev-1")
+        figure = bare.locator('figure[data-chart="temp"]')
+        await figure.get_by_text("lowest 21, highest 140").wait_for()
+        await figure.get_by_text("As a table").click()
+        await figure.get_by_role("cell", name="21", exact=True).wait_for()
+        await plain.close()
