@@ -29,6 +29,7 @@ from pulse_server.notices.hub import Hub
 from pulse_server.notices.watching import Watches
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
+from pulse_server.web.covered import Covered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,6 +75,8 @@ class Services:
         """Who looks on."""
         self.watches = Watches()
         """Whether they still may."""
+        self.covered = Covered()
+        """What pages of operators may read again without another line in the audit log."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
