@@ -27,6 +27,9 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "suspended": "Suspended.",
+    "resumed": "Resumed.",
+    "tenant_removed": "Removed, with everything that was theirs.",
 }
 """``{}`` is the number that was given."""
 
