@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pulse_core.records import Severity
 from pulse_postgres.acting import asking
-from pulse_postgres.devices import STATUS
+from pulse_postgres.device_counts import device_counts
 from pulse_postgres.paging import Where
 
 if TYPE_CHECKING:
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 REJECTED_OVER_MIN = 15
 """Refusals are counted over so many minutes."""
 
-_DEVICE_COUNTS = f"""
-    SELECT {STATUS} AS status, count(*) FROM devices d LEFT JOIN device_state s USING (tenant_id, device_id)
-    WHERE %s GROUP BY 1
-"""
 _ALERT_COUNTS = "SELECT severity, count(*) FROM alerts WHERE status <> 'CLOSED' AND %s GROUP BY 1"
 _WAITING_COUNTS = """
     SELECT status, count(*) FROM deliveries WHERE status IN ('PENDING', 'SENDING', 'RETRYING') AND %s GROUP BY 1
@@ -41,10 +38,19 @@ async def count_all(pool: Connections, *, tenant_id: str | None = None) -> dict[
 
     Deliveries that are finished count if they were made in the last 24 hours.
     """
+    devices: Counter[str] = Counter()
+    for of_one in (await device_counts(pool, tenant_id)).values():
+        devices.update(of_one)
+    return {"devices": {status: count for status, count in devices.items() if count}} | await count_events(
+        pool, tenant_id=tenant_id
+    )
+
+
+async def count_events(pool: Connections, *, tenant_id: str | None = None) -> dict[str, dict[str, int]]:
+    """As :func:`count_all`, without the devices."""
     alerts = await _counted(pool, _ALERT_COUNTS, "tenant_id", tenant_id)
     waiting = await _counted(pool, _WAITING_COUNTS, "tenant_id", tenant_id)
     return {
-        "devices": await _counted(pool, _DEVICE_COUNTS, "d.tenant_id", tenant_id),
         "alerts": {Severity(int(number)).name: count for number, count in alerts.items()},
         "deliveries": waiting | await _counted(pool, _FINISHED_COUNTS, "d.tenant_id", tenant_id),
         "rejected": await _counted(pool, _REJECTED_COUNTS, "c.tenant_id", tenant_id),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pulse_core.api import ReadingKey, TelemetryStore
     from pulse_core.records import DeviceState, WriteSet
 
-_LOCK_CLASS = 0x50554C53
+LOCK_CLASS = 0x50554C53
 """First half of the advisory locks' key ("PULS"); the second is the partition."""
 
 # Tried, not waited for: a backend that waits for a lock does not notice that its client is gone.
@@ -158,7 +158,7 @@ class PostgresLane:
     async def _own(self, connection: asyncpg.Connection) -> None:
         """Take all locks or none, so that two takers never wait for each other."""
         waited = False
-        while not await connection.fetchval(_TRY_LOCKS, _LOCK_CLASS, self._partitions):
+        while not await connection.fetchval(_TRY_LOCKS, LOCK_CLASS, self._partitions):
             await connection.execute(_LET_GO)
             if not waited:
                 _log.warning("lane.waits_for_its_owner", shard=self._shard)

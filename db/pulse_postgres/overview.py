@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.audit_pages import AuditFilter, audit_page
 from pulse_postgres.command_pages import CommandFilter, command_page
-from pulse_postgres.counts import count_all, count_tenants
+from pulse_postgres.counts import count_all, count_events, count_tenants
 from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
-from pulse_postgres.integration_health import health_of
+from pulse_postgres.intake import intake_history, intake_now
+from pulse_postgres.integration_health import health_of_several
 from pulse_postgres.integration_pages import integration_page, route_page
 from pulse_postgres.paging import parted
+from pulse_postgres.platform import platform_now
 from pulse_postgres.refusals import quarantine_page, refused_page
+from pulse_postgres.tenant_health import all_tenants
 
 if TYPE_CHECKING:
     import uuid
@@ -103,6 +106,26 @@ class Overview:
         """
         return await count_all(self._pool, tenant_id=tenant_id)
 
+    async def events(self) -> dict[str, dict[str, int]]:
+        """As :meth:`counts`, without the devices."""
+        return await count_events(self._pool)
+
+    async def tenant_health(self) -> list[dict[str, Any]]:
+        """Every tenant, the worst first; see :func:`pulse_postgres.tenant_health.all_tenants`."""
+        return await all_tenants(self._pool)
+
+    async def intake(self) -> dict[str, Any]:
+        """What came in lately; see :func:`pulse_postgres.intake.intake_now`."""
+        return await intake_now(self._pool)
+
+    async def intake_history(self) -> list[dict[str, Any]]:
+        """What came in within a day; see :func:`pulse_postgres.intake.intake_history`."""
+        return await intake_history(self._pool)
+
+    async def platform(self) -> dict[str, Any]:
+        """Of the database and what is connected to it; see :func:`pulse_postgres.platform.platform_now`."""
+        return await platform_now(self._pool)
+
     async def tenants_by_status(self) -> dict[str, int]:
         """How many tenants there are."""
         return await count_tenants(self._pool)
@@ -116,12 +139,9 @@ class Overview:
         part, wanted = parted(asked)
         return await audit_page(self._pool, AuditFilter(**wanted), tenant_id=tenant_id, **part)
 
-    async def health(self, integrations: Sequence[dict[str, Any]]) -> dict[uuid.UUID, dict[str, Any]]:
-        """The health of integrations of any tenants, by id; see :func:`pulse_postgres.integration_health.health_of`."""
-        of_tenants: dict[str, list[uuid.UUID]] = {}
-        for each in integrations:
-            of_tenants.setdefault(each["tenant_id"], []).append(each["integration_id"])
-        found: dict[uuid.UUID, dict[str, Any]] = {}
-        for tenant_id, ids in of_tenants.items():
-            found |= await health_of(self._pool, tenant_id, ids)
-        return found
+    async def health(self, integrations: Sequence[dict[str, Any]]) -> dict[tuple[str, uuid.UUID], dict[str, Any]]:
+        """The health of integrations of any tenants, by tenant and id.
+
+        See :func:`pulse_postgres.integration_health.health_of_several`.
+        """
+        return await health_of_several(self._pool, integrations)

@@ -1,10 +1,10 @@
-"""What a batch adds to the counts: readings accepted by day and by minute, messages refused by minute.
-
-Once, however often it is committed.
+"""What a batch adds to the counts: readings accepted by day and by minute, messages refused by minute, what came in a
+minute and how long the slowest took. Once, however often it is committed.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,12 @@ _TALLY = f"""
         FROM first, unnest($6::text[], $7::bigint[], $8::text[], $9::bigint[]) AS x (t, m, r, n)
         ON CONFLICT (tenant_id, minute, reason, shard) DO UPDATE
             SET rejected = quarantine_counts.rejected + excluded.rejected
+    ), came AS (
+        INSERT INTO intake_minutes AS i (minute, shard, accepted, rejected, slowest_us)
+        SELECT date_trunc('minute', now()), $3, $13::bigint, $14::bigint, $15::bigint FROM first
+        ON CONFLICT (minute, shard) DO UPDATE
+            SET accepted = i.accepted + excluded.accepted, rejected = i.rejected + excluded.rejected,
+                slowest_us = greatest(i.slowest_us, excluded.slowest_us)
     )
     SELECT true FROM first
 """
@@ -61,15 +67,22 @@ async def write_tally(
     :param partition: one that the lane has locked: its row in lane_partitions is the lane's own.
     :param readings_kept: they are in this database's tables, so that there is something to compare the count with.
     """
-    accepted = _by_day(writes.readings) if readings_kept else []
     if not writes.readings and not writes.rejects:
         return
+    accepted = _by_day(writes.readings) if readings_kept else []
     refused = _by_minute(writes.rejects)
     columns = [*_columns(accepted, 2), *_columns(refused, 4), *_columns(_accepted(writes.readings), 3)]
-    if await connection.fetchval(_TALLY, partition, writes.batch_id, shard, *columns):
+    came = len(writes.readings), len(writes.rejects), _slowest_us(writes)
+    if await connection.fetchval(_TALLY, partition, writes.batch_id, shard, *columns, *came):
         await _keep(
             connection, [each for each in writes.rejects if each.payload_json is not None or each.raw is not None]
         )
+
+
+def _slowest_us(writes: WriteSet) -> int:
+    """How long ago its first message came, by this host's own clock."""
+    came_us = [reading.received_us for reading in writes.readings] + [reject.received_us for reject in writes.rejects]
+    return max(0, time.time_ns() // 1000 - min(came_us))
 
 
 def _by_day(readings: Sequence[Reading]) -> list[tuple[int, int]]:

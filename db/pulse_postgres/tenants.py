@@ -13,7 +13,7 @@ from pulse_postgres.revisions import demand_revision
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -124,23 +124,33 @@ class Tenants:
             await audit(connection, actor, "tenant.change", tenant_id=tenant_id, resource=tenant_id, details=details)
         return dict(_found(row))
 
-    async def remove(self, tenant_id: str, *, actor: str, only_if: Collection[str] | None = None) -> int:
+    async def remove(
+        self,
+        tenant_id: str,
+        *,
+        actor: str,
+        only_if: Collection[str] | None = None,
+        told: Callable[[int, int, int], None] = lambda *_: None,
+    ) -> int:
         """Remove a suspended tenant and all its data; return how many readings went. The audit log keeps its lines.
 
         Readings go day by day, each day in a transaction of its own: if it is interrupted, call it again.
 
+        :param told: hears how far it is: days done, days in all, readings that are gone.
         :raises NotFound: there is no such tenant.
         :raises Conflict: it is not suspended, or was so only just now.
         :raises Stale: it is none of the revisions ``only_if``.
         """
-        readings = 0
-        for day in await self._days(tenant_id, only_if):
+        readings, days = 0, await self._days(tenant_id, only_if)
+        for done, day in enumerate(days):
+            told(done, len(days), readings)
             midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
             async with acting(self._pool) as connection:
                 next_midnight = midnight + dt.timedelta(days=1)
                 readings += await connection.fetchval(
                     _REMOVE_DAY, tenant_id, midnight, next_midnight, day, timeout=_REMOVE_WITHIN_S
                 )
+        told(len(days), len(days), readings)
         async with acting(self._pool) as connection:
             await _demand_settled(connection, tenant_id, only_if)
             for statement in _REMOVE:

@@ -40,6 +40,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "lane_partitions": {"pipeline": RIU},
     "readings_accepted": {"operator": R, "pipeline": RIU},
     "readings_expired": {"operator": R, "admin": RIU},
+    "intake_minutes": {"operator": R, "pipeline": RIUD},
     "api_tokens": {"web": "(riu)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
     "users": {"web": "d(riu)", "operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},
     "sessions": {"web": "(ru)", "operator": R, "admin": "r(u)", "auth": "rid(u)"},

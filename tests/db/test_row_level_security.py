@@ -26,7 +26,7 @@ TENANT_TABLES = {
     "request_keys", "device_commands", "accepted_counts",
 }  # fmt: skip
 WITHOUT_TENANT = {
-    "settings", "lane_partitions", "readings_accepted", "readings_expired", "signing_keys",
+    "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
 NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens", "browser_sessions"}

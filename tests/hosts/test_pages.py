@@ -96,7 +96,7 @@ async def test_a_viewer_sees_nothing_to_press_that_would_be_refused(admin: Admin
 
 async def test_operators_belong_elsewhere(admin: Admin, database: Database) -> None:
     browser = await at_browser(admin, database, Role.OPERATOR_ADMIN)
-    assert (await browser.go("/")).status == 200
+    assert (await browser.go("/")).to == "/operator/dashboard"
     for path in PATHS + FORMS:
         shown = await browser.go(path)
         assert (shown.status, "<h1>Forbidden</h1>" in shown.text) == (403, True), path

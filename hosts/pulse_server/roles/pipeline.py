@@ -15,6 +15,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.intake.mailboxes import AT_ONCE
 from pulse_core.notices import Board
 from pulse_postgres.commands import PostgresCommands
+from pulse_postgres.intake import PostgresIntake
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
 from pulse_postgres.refusals import PostgresRefusals
@@ -96,7 +97,7 @@ class PipelineRole(Role):
         self.resources.push_async_callback(store.close)
         settings = PostgresSettings(pool, dsn)
         commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
-        retention = Retention([store, PostgresRefusals(pool), commands], settings)
+        retention = Retention([store, PostgresRefusals(pool), PostgresIntake(pool), commands], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         board = Board()

@@ -45,6 +45,9 @@ SENTENCES: Final = {
     "enabled": "Enabled.",
     "removed": "Removed.",
     "revoked": "Revoked: nobody gets in with it any more.",
+    "suspended": "Suspended.",
+    "resumed": "Resumed.",
+    "tenant_removed": "Removed, with everything that was theirs.",
 }
 """``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 

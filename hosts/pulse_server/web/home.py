@@ -1,7 +1,4 @@
-"""``/``: in the demo, seen from this machine, the live page; for whoever has logged in, what there is for them.
-
-Customers begin at their dashboard; operators have no pages of their own yet, and find what there is as JSON.
-"""
+"""``/``: in the demo, seen from this machine, the live page; whoever has logged in is sent to where they begin."""
 
 from __future__ import annotations
 
@@ -9,36 +6,17 @@ import ipaddress
 
 from quart import Blueprint, Response, current_app, render_template, request
 
-from pulse_core.principal import Role
 from pulse_server.web import pages
 from pulse_server.web.bodies import Problem
 from pulse_server.web.described import page
-from pulse_server.web.entrance import csrf, session
+from pulse_server.web.entrance import session
 from pulse_server.web.entrance.principal import authenticate
+from pulse_server.web.navigation import BEGINS_AT
 from pulse_server.web.replies import reply
 
 blueprint = Blueprint("home", __name__)
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-_FOR_OPERATORS = (
-    ("/operator/dashboard", "Dashboard", "All tenants, in figures."),
-    ("/operator/devices", "Devices", "Across tenants."),
-    ("/operator/alerts", "Alerts", "Across tenants."),
-    ("/operator/deliveries", "Deliveries", "Across tenants."),
-    ("/operator/quarantine", "Quarantine", "What was refused, and why."),
-    ("/operator/plugins", "Plugins", "What is enabled, and what is wrong with it."),
-    ("/operator/ledger", "Ledger", "Whether the books balance."),
-)
-_FOR_ADMINS = (
-    ("/operator/tenants", "Tenants", "Made, suspended, removed."),
-    ("/operator/settings", "Settings", "What can be changed while it runs."),
-    ("/operator/audit-log", "Audit log", "Who did what."),
-)
-_LINKS = {
-    Role.OPERATOR: _FOR_OPERATORS,
-    Role.OPERATOR_ADMIN: (*_FOR_OPERATORS, *_FOR_ADMINS),
-}
 
 
 def demand_local() -> None:
@@ -76,18 +54,7 @@ async def index() -> str | Response:
     caller = await authenticate()
     if not pages.wanted():
         return reply({"subject": caller.subject, "role": caller.role, "tenant_id": caller.tenant_id})
-    if caller.tenant_id is not None:
-        return pages.to("/customer/dashboard")
-    return await pages.page(
-        "home.html",
-        forms=held is not None,
-        caller=caller,
-        name=pages.name_of(caller),
-        links=_LINKS[caller.role],
-        held=held,
-        csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
-        live=_shows_live(),
-    )
+    return pages.to(BEGINS_AT[caller.role])
 
 
 def _shows_live() -> bool:

@@ -29,6 +29,8 @@ from pulse_server.notices.hub import Hub
 from pulse_server.notices.watching import Watches
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
+from pulse_server.web.covered import Covered
+from pulse_server.web.removals import Removals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,6 +76,10 @@ class Services:
         """Who looks on."""
         self.watches = Watches()
         """Whether they still may."""
+        self.covered = Covered()
+        """What pages of operators may read again without another line in the audit log."""
+        self.removals = Removals()
+        """Tenants that are being removed."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
@@ -88,6 +94,7 @@ class Services:
 
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
+        await self.removals.stop()
         if self._stores is not None:
             await self._stores.sessions.close()
             await self._stores.providers.close()

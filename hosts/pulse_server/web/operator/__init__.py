@@ -17,12 +17,14 @@ from pulse_server.web.operator import (
     api_tokens,
     audit_log,
     commands,
+    dashboard,
     events,
     fleet,
     ledger,
     plugins,
     quarantine,
     settings,
+    tenant_forms,
     tenants,
     users,
 )
@@ -35,6 +37,7 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
 PARTS: tuple[ModuleType, ...] = (
     ledger,
+    dashboard,
     fleet,
     commands,
     quarantine,
@@ -42,6 +45,7 @@ PARTS: tuple[ModuleType, ...] = (
     audit_log,
     settings,
     tenants,
+    tenant_forms,
     users,
     api_tokens,
     events,

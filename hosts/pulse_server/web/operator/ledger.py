@@ -6,8 +6,8 @@ from quart import Blueprint, Response
 
 from pulse_server.outputs.operating import Books
 from pulse_server.web.described import described
-from pulse_server.web.replies import reply
 from pulse_server.web.services import services
+from pulse_server.web.views import either
 
 blueprint = Blueprint("ledger", __name__)
 
@@ -16,4 +16,4 @@ blueprint = Blueprint("ledger", __name__)
 @described(Books)
 async def ledger() -> Response:
     """The books at this moment, everything counted: ``balanced``, and each line with both sides and its difference."""
-    return reply((await services().ledger.check()).shown())
+    return await either("operator/ledger.html", (await services().ledger.check()).shown())

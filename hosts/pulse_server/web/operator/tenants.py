@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from quart import Blueprint, Response
 
+from pulse_postgres.counts import REJECTED_OVER_MIN
 from pulse_server.inputs import RemoveQuery, TenantBody, TenantListQuery, TenantPatch
 from pulse_server.outputs.tenants import Tenant, TenantDetail, TenantList, TenantRemoved
+from pulse_server.web import pages
 from pulse_server.web.bodies import Problem, body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.described import described
 from pulse_server.web.entrance.principal import principal
 from pulse_server.web.operator.admins import demand_admin
-from pulse_server.web.replies import demand_tenant_id, page_reply, reply
+from pulse_server.web.replies import demand_tenant_id, parts_of, reply
 from pulse_server.web.services import services
+from pulse_server.web.views import either
 
 blueprint = Blueprint("tenants", __name__, url_prefix="/tenants")
 blueprint.before_request(demand_admin)
@@ -22,8 +27,9 @@ blueprint.before_request(demand_admin)
 @described(TenantList, query=TenantListQuery)
 async def show() -> Response:
     """Tenants by id."""
-    asked = query_as(TenantListQuery)
-    return page_reply(await services().provisioning.tenants(**asked.model_dump()))
+    asked = query_as(TenantListQuery, blank=pages.wanted())
+    found = await services().provisioning.tenants(**asked.model_dump())
+    return await either("operator/tenants.html", parts_of(found))
 
 
 @blueprint.post("")
@@ -40,7 +46,16 @@ async def create() -> Response:
 async def one(tenant_id: str) -> Response:
     """One tenant."""
     demand_tenant_id(tenant_id)
-    return versioned(await services().tenants.get(tenant_id))
+    tenant = await services().tenants.get(tenant_id)
+
+    async def figures() -> dict[str, Any]:
+        return {
+            "counts": await services().overview.counts(tenant_id=tenant_id),
+            "rejected_over_min": REJECTED_OVER_MIN,
+            "removal": services().removals.of(tenant_id),
+        }
+
+    return await either("operator/tenant.html", tenant, versioned, besides=figures)
 
 
 @blueprint.patch("/<tenant_id>")
