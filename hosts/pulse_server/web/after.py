@@ -27,6 +27,8 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "revoked": "Revoked.",
+    "queued": "Queued. What becomes of it stands below.",
 }
 """``{}`` is the number that was given."""
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from quart import Blueprint, Response
 
 from pulse_postgres.counts import REJECTED_OVER_MIN, count_all
+from pulse_postgres.devices import DeviceFilter, device_page, has_sent
 from pulse_postgres.incidents import AlertFilter, alert_page
+from pulse_server.device_lines import Example, doors, http_line
 from pulse_server.outputs.dashboards import Dashboard
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
+from pulse_server.web.services import services
 from pulse_server.web.views import either
 
 if TYPE_CHECKING:
@@ -28,11 +31,25 @@ async def show() -> Response:
     mine = own()
     counts = await count_all(mine.pool, tenant_id=mine.tenant_id)
     value = {**counts, "rejected_over_min": REJECTED_OVER_MIN}
-    return await either("customer/dashboard.html", value, besides=lambda: _newest(mine))
+    return await either(
+        "customer/dashboard.html", value, besides=lambda: _newest(mine, sum(counts["devices"].values()))
+    )
 
 
-async def _newest(mine: Own) -> dict[str, Any]:
-    """The newest of the alerts that are not closed, and whether there is any integration to tell somebody of them."""
+async def _newest(mine: Own, devices: int) -> dict[str, Any]:
+    """The newest of the alerts that are not closed, and what a new tenant has still to do."""
     alerts = await alert_page(mine.pool, AlertFilter(live=True), tenant_id=mine.tenant_id, limit=_NEWEST)
+    return {"newest": alerts.items, "start": await _start(mine, devices)}
+
+
+async def _start(mine: Own, devices: int) -> dict[str, Any] | None:
+    """Which of the three steps with which everybody begins are done; None: all of them."""
     integrations = await mine.integrations.page(mine.tenant_id, limit=1)
-    return {"newest": alerts.items, "has_integrations": bool(integrations.items)}
+    told, sent = bool(integrations.items), devices > 0 and await has_sent(mine.pool, mine.tenant_id)
+    if told and sent:
+        return None
+    newest = await device_page(mine.pool, DeviceFilter(), tenant_id=mine.tenant_id, sort="-created_at", limit=1)
+    device = newest.items[0] if newest.items else None
+    device_id, site_id = (device["device_id"], device["site_id"]) if device else ("my-device", "my-site")
+    line = http_line(doors(services().config), Example(mine.tenant_id, device_id, site_id, "$TOKEN"))
+    return {"registered": devices > 0, "sent": sent, "told": told, "device": device, "line": line}
