@@ -137,8 +137,17 @@ def _form(model: type[BaseModel], only: Iterable[str] = ()) -> Form:
     schema = model.model_json_schema()
     names = list(only) or list(schema["properties"])
     needed = [name for name in schema.get("required", []) if name in names]
-    properties = {name: schema["properties"][name] for name in names}
+    properties = {name: _fillable(schema["properties"][name]) for name in names}
     return Form({"type": "object", "properties": properties, "required": needed, "$defs": schema.get("$defs", {})})
+
+
+def _fillable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with values are rows to fill in, whatever the names must look like: that the API says, beside them."""
+    whole = dict(schema)
+    whole.pop("propertyNames", None)
+    for item in whole.pop("patternProperties", {}).values():
+        whole["additionalProperties"] = item
+    return whole
 
 
 def _before(device: Mapping[str, Any]) -> dict[str, Any]:
