@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pulse_core.channel import Channel, IntegrationConfig, Services
 from pulse_core.commands import Command
+from pulse_core.device_connections import Ending
 from pulse_core.errors import (
     ConfigError,
     Conflict,
@@ -95,6 +96,7 @@ __all__ = [
     "Device",
     "DeviceKey",
     "DeviceStatus",
+    "Ending",
     "EndpointGone",
     "Evaluator",
     "Field",

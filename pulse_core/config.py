@@ -9,7 +9,7 @@ import difflib
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -170,6 +170,11 @@ class Config(BaseSettings):
     public_url: WebUrl | None = None
     """Where people and programs reach the web process, as ``https://pulse.example.com``: the issuer of our tokens, so
     the same on every host. None: the address of ``[web]``."""
+    device_url: WebUrl | None = None
+    """Where devices reach ``device_http``, as ``https://devices.example.com``: in the lines to copy that pages show.
+    None: where it listens."""
+    device_mqtt_url: Annotated[str, Field(pattern=r"^mqtts?://[^/]+$")] | None = None
+    """Where they reach the MQTT listener, as ``mqtts://devices.example.com:8883``. None: where it listens."""
     telemetry_store: str = "postgres"
     """Which registered telemetry store is the active one."""
     web: WebConfig = WebConfig(port=8080)

@@ -11,6 +11,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.intake.desk import Desk
 from pulse_core.intake.directory import Directory
 from pulse_core.intake.gate import Gate
+from pulse_core.intake.logbook import Logbook
 from pulse_core.intake.mailboxes import Mailboxes
 from pulse_core.intake.pacing import Pacer
 from pulse_core.lanes.lane import Lane
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
     from pulse_core.api import Evaluator, Intake
     from pulse_core.config import PipelineConfig
-    from pulse_core.ports import Clock, CommandStore, DeviceRegistry, LaneStores, RouteStore, SettingsStore
+    from pulse_core.ports import (
+        Clock,
+        CommandStore,
+        ConnectionStore,
+        DeviceRegistry,
+        LaneStores,
+        RouteStore,
+        SettingsStore,
+    )
 
 log = structlog.get_logger(__name__)
 _RETRY_S = 0.5
@@ -42,11 +51,16 @@ class DataPath:
         routes: RouteStore,
         settings: SettingsStore,
         commands: CommandStore,
+        connections: ConnectionStore,
         evaluators: Sequence[Evaluator[Any]],
         clock: Clock,
         told: Callable[[WriteSet], None] | None = None,
+        told_of_device: Callable[[DeviceKey], None] | None = None,
     ) -> None:
-        """``told``: is told of every batch that was committed."""
+        """``told``: is told of every batch that was committed.
+
+        ``told_of_device``: of every device about whose connections or commands something was.
+        """
         self._config = config
         self._lane_stores = lane_stores
         self._routes = routes
@@ -60,7 +74,8 @@ class DataPath:
         self._gate = Gate(config)
         self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
         self._stopping = asyncio.Event()
-        self._mailboxes = Mailboxes(commands)
+        self._mailboxes = Mailboxes(commands, told_of_device)
+        self._logbook = Logbook(connections, clock, told_of_device)
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,7 +83,7 @@ class DataPath:
 
     def intake(self, source: str) -> Intake:
         """The intake of the ingester called ``source``."""
-        parts = (self._gate, self._pacer, self._clock, self._stopping, self._mailboxes)
+        parts = (self._gate, self._pacer, self._clock, self._stopping, self._mailboxes, self._logbook)
         return Desk(source, self.world, self.lanes, *parts)
 
     def not_ready_because(self) -> list[str]:
@@ -89,6 +104,8 @@ class DataPath:
         self._spawn(self._mailboxes.let_go(self._stopping), "commands' end")
         await self.directory.loaded.wait()
         await asyncio.gather(*(self._open(lane) for lane in self.lanes))
+        await self._logbook.settle()
+        self._spawn(self._logbook.run(), "connections")
         self.directory.on_change(self._device_changed)
         self._ears.on_recovery(self._hear_again)
         self._ears.gap_ended()
@@ -116,6 +133,7 @@ class DataPath:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._logbook.close()
         for lane in self.lanes:
             await lane.close()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pulse_core.channel import Services
     from pulse_core.commands import Command
+    from pulse_core.device_connections import Ending
 
 
 AsgiApp = Callable[
@@ -98,6 +99,15 @@ class Intake(Protocol):
         """Devices that may have new commands, whatever carries them; those with open ones when it may have missed some.
 
         Look whether the device is yours before you ask for its commands.
+        """
+
+    def connected(
+        self, key: DeviceKey, *, protocol: str = "", address: str = "", client_id: str = ""
+    ) -> Callable[[Ending], None]:
+        """Say that a logged-in device has opened a connection that lasts; call what this returns when that has ended.
+
+        People see it in the device's connection history, written beside the data path: nothing waits for it.
+        ``protocol`` as ``mqtts``; ``address`` as people write the peer's; ``client_id``: what its client calls itself.
         """
 
 

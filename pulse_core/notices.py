@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pulse_core.records import WriteSet
+    from pulse_core.records import DeviceKey, WriteSet
 
 
 class Kind(StrEnum):
     """What can change."""
 
     DEVICES = "devices"
-    """A device: its readings, its state or its registration."""
+    """A device: its readings, its state, its registration, its connections, its commands."""
     ALERTS = "alerts"
     DELIVERIES = "deliveries"
     INTEGRATIONS = "integrations"
@@ -85,6 +85,10 @@ class Board:
             self.note(change.device.tenant_id, Kind.ALERTS, (str(change.alert.alert_id),))
         for delivery in writes.deliveries:
             self.note(delivery.tenant_id, Kind.DELIVERIES, (str(delivery.delivery_id),))
+
+    def note_device(self, key: DeviceKey) -> None:
+        """Something about a device was committed."""
+        self.note(key.tenant_id, Kind.DEVICES, (key.device_id,))
 
     def take(self) -> dict[str, Changes] | None:
         """Everything since the last time, by tenant; None: anything may have changed."""

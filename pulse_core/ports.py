@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pulse_core.api import ReadingKey
     from pulse_core.commands import Command
+    from pulse_core.device_connections import DeviceConnection
     from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
     from pulse_core.records import Device, DeviceKey, DeviceState, Route, WriteSet
     from pulse_core.settings import Settings
@@ -112,6 +113,19 @@ class CommandStore(Protocol):
 
     def arrivals(self) -> AsyncIterator[DeviceKey | None]:
         """Devices for which a command was queued. As of :meth:`DeviceRegistry.changes`, None comes first."""
+
+
+class ConnectionStore(Protocol):
+    """The history of devices' connections. Every method raises StoreUnavailable when nobody answers."""
+
+    async def record(self, connections: Sequence[DeviceConnection]) -> None:
+        """Write connections that began or ended. Again changes nothing, and what has ended stays ended.
+
+        Of each of their devices only the newest are kept.
+        """
+
+    async def end_all_but(self, connection_ids: Sequence[uuid.UUID]) -> None:
+        """End every open connection that is none of these: their process is gone."""
 
 
 class DeliveryStore(Protocol):

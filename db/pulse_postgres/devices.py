@@ -44,6 +44,8 @@ _FROM = "devices d LEFT JOIN device_state s USING (tenant_id, device_id)"
 
 _ONE = f"SELECT {_SHOWN} FROM {_FROM} WHERE d.tenant_id = $1 AND d.device_id = $2"
 
+_HEARD = "SELECT EXISTS (SELECT FROM device_state WHERE tenant_id = $1 AND last_seen_at IS NOT NULL)"
+
 DEVICE_ORDERS = Orders(
     by={
         "device_id": KEY,
@@ -120,6 +122,12 @@ async def one_device(pool: Connections, tenant_id: str, device_id: str) -> dict[
     if row is None:
         raise NotFound("there is no such device")
     return _item(row)
+
+
+async def has_sent(pool: Connections, tenant_id: str) -> bool:
+    """Whether any device of a tenant was ever heard."""
+    with asking():
+        return bool(await pool.fetchval(_HEARD, tenant_id))
 
 
 def _item(row: asyncpg.Record) -> dict[str, Any]:

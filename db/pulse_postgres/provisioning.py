@@ -1,4 +1,4 @@
-"""Tenants and devices, made and unmade by administrators, and activation by devices."""
+"""Tenants and devices, made and unmade by administrators and by tenants' own admins, and activation by devices."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from pulse_postgres.connections import Connections
+
 _CREATE_TENANT = """
     INSERT INTO tenants (tenant_id, name, stale_after_s) VALUES ($1, $2, $3)
     RETURNING tenant_id, name, status, stale_after_s, revision, created_at
@@ -30,7 +32,7 @@ _CREATE_DEVICE = """
 """
 # Whoever touches a device's codes locks the device first, so nobody waits in a circle.
 _LOCK_DEVICE = """
-    SELECT revoked_at IS NOT NULL AS revoked, token_hash FROM devices WHERE tenant_id = $1 AND device_id = $2 FOR UPDATE
+    SELECT revoked_at IS NOT NULL AS revoked, activated FROM devices WHERE tenant_id = $1 AND device_id = $2 FOR UPDATE
 """
 _FORGET_CODES = "DELETE FROM activation_codes WHERE tenant_id = $1 AND device_id = $2 AND used_at IS NULL"
 _CREATE_CODE = """
@@ -42,8 +44,9 @@ _REVOKE = """
         previous_until = NULL, updated_at = now()
     WHERE tenant_id = $1 AND device_id = $2
 """
+# With a previous_until, a trigger keeps the hash that is replaced: not everybody who does this may read it.
 _ROTATE = """
-    UPDATE devices SET previous_token_hash = CASE WHEN $4::float8 > 0 THEN token_hash END,
+    UPDATE devices SET previous_token_hash = NULL,
         previous_until = CASE WHEN $4::float8 > 0 THEN now() + $4::float8 * interval '1 second' END,
         token_hash = $3, updated_at = now()
     WHERE tenant_id = $1 AND device_id = $2
@@ -77,9 +80,13 @@ class Granted(Struct, frozen=True):
 
 
 class Provisioning:
-    """What administrators do. ``pool`` logs in as pulse_admin; ``actor`` names who did it, for the audit log."""
+    """What administrators do; ``actor`` names who did it, for the audit log.
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    ``pool`` logs in as pulse_admin. With a customer's :class:`~pulse_postgres.connections.TenantPool` it does what
+    concerns that tenant's devices.
+    """
+
+    def __init__(self, pool: Connections) -> None:
         self._pool = pool
 
     async def create_tenant(
@@ -172,7 +179,7 @@ class Provisioning:
         token = tokens.new_token()
         async with acting(self._pool) as connection:
             device = await _lock(connection, tenant_id, device_id, may_be_revoked=False)
-            if device["token_hash"] is None:
+            if not device["activated"]:
                 raise Conflict(f"device {device_id!r} was never activated: make an activation code")
             await connection.execute(_ROTATE, tenant_id, device_id, tokens.hash_token(token), float(grace_s))
             await _note(connection, actor, "device.rotate-token", tenant_id, device_id, grace_s=grace_s)

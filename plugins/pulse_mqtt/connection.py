@@ -10,13 +10,15 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from pulse_core.api import Credentials, DeviceKey, RawMessage, Reason, Rejected, StoreUnavailable
+from pulse_core.api import Credentials, DeviceKey, Ending, RawMessage, Reason, Rejected, StoreUnavailable
 from pulse_mqtt import codec311 as codec
 from pulse_mqtt.link import Link, Pause
 from pulse_mqtt.topics import Topics, key_of
 from pulse_mqtt.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pulse_core.api import Intake
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.roster import Roster
@@ -39,12 +41,16 @@ _LINGER_S = 60.0
 class Connection(Link):
     """Serves one connection of MQTT 3.1.1."""
 
-    def __init__(self, intake: Intake, config: MqttConfig, roster: Roster, source: str, log: Any) -> None:
+    def __init__(
+        self, intake: Intake, config: MqttConfig, roster: Roster, source: str, protocol: str, log: Any
+    ) -> None:
         super().__init__(log, config.write_timeout_s)
         self._intake = intake
         self._config = config
         self._roster = roster
         self._source = source
+        self._protocol = protocol
+        self._ended: Callable[[Ending], None] | None = None
         self._window = Window(intake, self)
         self._topics: Topics | None = None
         self._login: asyncio.Task[None] | None = None
@@ -61,9 +67,11 @@ class Connection(Link):
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self._roster.enter(self):
-            self.after("connect", self._config.connect_timeout_s, lambda: self.abort("no login in time"))
+            self.after(
+                "connect", self._config.connect_timeout_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR)
+            )
         else:
-            self.abort("too many connections")
+            self.abort("too many connections", Ending.SERVER_ERROR)
 
     def gone(self) -> None:
         """Forget everything."""
@@ -71,11 +79,14 @@ class Connection(Link):
         self._window.close()
         if self._login is not None:
             self._login.cancel()
+        if self._ended is not None:
+            self._ended(self.ending or Ending.LOST)
 
     def drain(self) -> None:
         """Read no more, wait for outcomes, acknowledge, close; for ``drain_timeout_s`` at most."""
         if not self.closed:
             self._window.drain()
+            self.ending = self.ending or Ending.SERVER_STOPPED
             self._leave(self._config.drain_timeout_s)
 
     def finish(self) -> None:
@@ -84,7 +95,7 @@ class Connection(Link):
 
     def _leave(self, within_s: float) -> None:
         self.pause(Pause.LEAVING)
-        self.after("leave", within_s, lambda: self.abort("outcomes did not come in time"))
+        self.after("leave", within_s, lambda: self.abort("outcomes did not come in time", Ending.LOST))
         self.decided(b"")
 
     # What the window says
@@ -99,7 +110,7 @@ class Connection(Link):
         if window.undecided < WINDOW_MESSAGES and window.undecided_bytes < WINDOW_BYTES:
             self.resume(Pause.WINDOW)
         if self.paused & Pause.LEAVING and not window.undecided:
-            self.close("done")
+            self.close("done", Ending.LOST)
 
     def waiting(self, waits: bool) -> None:
         """The intake has no room, or has it again."""
@@ -111,7 +122,7 @@ class Connection(Link):
     def failed(self, error: BaseException) -> None:
         """The intake raised: nothing of this connection can be acknowledged any more."""
         self.log.error("mqtt.intake_failed", device=str(self.key), error=repr(error))
-        self.abort("the intake failed")
+        self.abort("the intake failed", Ending.SERVER_ERROR)
 
     # Reading
 
@@ -126,7 +137,7 @@ class Connection(Link):
                 pos = read_to
         except codec.PacketError as error:
             self._reply()
-            self.abort(f"malformed: {error}")
+            self.abort(f"malformed: {error}", Ending.PROTOCOL_ERROR)
             return len(data)
         self._reply()
         return pos
@@ -173,6 +184,9 @@ class Connection(Link):
         self.cancel("connect")
         self._roster.welcome(key, connect.client_id, self)
         self._topics = Topics(key)
+        peer = self.transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        self._ended = self._intake.connected(key, protocol=self._protocol, address=address, client_id=connect.client_id)
         self.transport.write(codec.connack(codec.ACCEPTED))
         self.resume(Pause.LOGIN)
         if connect.keepalive_s:
@@ -193,7 +207,7 @@ class Connection(Link):
     def _refuse(self, code: int) -> None:
         if not self.closed:
             self.transport.write(codec.connack(code))
-            self.close(f"refused with {code}")
+            self.close(f"refused with {code}", Ending.PROTOCOL_ERROR)
 
     def _watch(self, silence_s: float) -> None:
         """3.1.2.10: close after one and a half times the keep-alive, unless it is we who do not read."""
@@ -201,7 +215,7 @@ class Connection(Link):
         if self.paused:
             left_s = silence_s
         if left_s <= 0:
-            self.abort("silent for longer than its keep-alive")
+            self.abort("silent for longer than its keep-alive", Ending.KEEP_ALIVE)
         else:
             self.after("keepalive", left_s, lambda: self._watch(silence_s))
 
@@ -274,11 +288,12 @@ class Connection(Link):
         msg_type, refused, own = topics.judge(topic)
         if not own:
             self.log.info("mqtt.foreign_topic", device=str(self.key), topic=msg_type)
-            self._bow_out()
+            self._bow_out(Ending.PROTOCOL_ERROR)
         return msg_type, refused
 
-    def _bow_out(self) -> None:
+    def _bow_out(self, ending: Ending) -> None:
         """Read nothing more; leave once the chunk at hand is submitted and decided."""
+        self.ending = self.ending or ending
         self.ended = True
         self.pause(Pause.LEAVING)
         self.loop.call_soon(self.finish)
@@ -296,7 +311,7 @@ class Connection(Link):
         elif first == codec.UNSUBSCRIBE:
             reply(codec.unsuback(codec.read_unsubscribe(body)[0]))
         elif first == codec.DISCONNECT and not body:
-            self._bow_out()
+            self._bow_out(Ending.CLIENT_CLOSED)
         elif first in (codec.PUBACK, codec.PUBREC, codec.PUBCOMP):
             codec.read_packet_id(body)
         else:

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from enum import IntFlag, auto
 from typing import TYPE_CHECKING, Any, cast
 
+from pulse_core.api import Ending
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,6 +48,8 @@ class Link(asyncio.Protocol, ABC):
         """Lost, or about to be."""
         self.ended = False
         """The peer has said its last word."""
+        self.ending: Ending | None = None
+        """How it ended, or is about to; None: nobody has said so."""
         self.needed = 0
         """How many bytes :meth:`work` needs at least."""
         self._write_timeout_s = write_timeout_s
@@ -103,7 +107,7 @@ class Link(asyncio.Protocol, ABC):
     def pause_writing(self) -> None:
         """The peer does not read our answers."""
         self.pause(Pause.PEER)
-        self.after("write", self._write_timeout_s, lambda: self.abort("answers left unread"))
+        self.after("write", self._write_timeout_s, lambda: self.abort("answers left unread", Ending.NOT_READING))
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -137,18 +141,20 @@ class Link(asyncio.Protocol, ABC):
         if timer is not None:
             timer.cancel()
 
-    def close(self, why: str) -> None:
-        """Send what was written, then close."""
+    def close(self, why: str, ending: Ending) -> None:
+        """Send what was written, then close. Who has said first how it ends is believed."""
         if not self.closed:
             self.log.debug("mqtt.closed", why=why)
+            self.ending = self.ending or ending
             self._shut()
             self.transport.close()
             self.after("close", _CLOSE_TIMEOUT_S, self.transport.abort)
 
-    def abort(self, why: str) -> None:
+    def abort(self, why: str, ending: Ending) -> None:
         """Close at once, whatever is still to be sent."""
         if not self.closed:
             self.log.debug("mqtt.closed", why=why)
+            self.ending = self.ending or ending
             self._shut()
         self.transport.abort()
 

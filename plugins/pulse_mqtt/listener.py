@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from pulse_core.api import Ingester, PermanentFailure, StoreUnavailable
+from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
 from pulse_mqtt.config import MqttConfig
 from pulse_mqtt.connection import Connection
 from pulse_mqtt.roster import Roster
@@ -84,7 +84,7 @@ class MqttIngester(Ingester):
         while True:
             try:
                 server = await loop.create_server(
-                    lambda: Connection(intake, config, roster, self.name, log),
+                    lambda: Connection(intake, config, roster, self.name, scheme, log),
                     config.host,
                     port,
                     backlog=_BACKLOG,
@@ -116,7 +116,7 @@ class MqttIngester(Ingester):
             connection.drain()
         await self._roster.empty(deadline_s - loop.time())
         for connection in self._roster.everyone():
-            connection.abort("the platform stops")
+            connection.abort("the platform stops", Ending.SERVER_STOPPED)
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext | None:

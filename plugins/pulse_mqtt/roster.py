@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from pulse_core.api import Ending
+
 if TYPE_CHECKING:
     from pulse_core.api import DeviceKey
 
@@ -20,13 +22,13 @@ class Guest(Protocol):
     def client_id(self) -> str:
         """What its client calls itself."""
 
-    def close(self, why: str) -> None:
+    def close(self, why: str, ending: Ending) -> None:
         """End it."""
 
     def drain(self) -> None:
         """Let it answer what it owes, then end."""
 
-    def abort(self, why: str) -> None:
+    def abort(self, why: str, ending: Ending) -> None:
         """Be rid of it."""
 
 
@@ -61,7 +63,7 @@ class Roster:
         before = self._sessions.get((key, client_id))
         self._sessions[key, client_id] = connection
         if before is not None:
-            before.close("taken over")
+            before.close("taken over", Ending.TAKEN_OVER)
 
     def leave(self, connection: Guest) -> None:
         """Forget a connection."""
@@ -82,7 +84,7 @@ class Roster:
     def end(self, key: DeviceKey) -> None:
         """Close every connection of a device."""
         for connection in tuple(self._by_device.get(key, ())):
-            connection.close("revoked")
+            connection.close("revoked", Ending.REVOKED)
 
     def everyone(self) -> list[Guest]:
         """All connections there are now."""

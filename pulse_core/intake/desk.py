@@ -23,11 +23,12 @@ from pulse_core.records import (
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from pulse_core.api import Command, Credentials
+    from pulse_core.api import Command, Credentials, Ending
     from pulse_core.intake.directory import Directory
     from pulse_core.intake.gate import Gate
+    from pulse_core.intake.logbook import Logbook
     from pulse_core.intake.mailboxes import Mailboxes
     from pulse_core.intake.pacing import Pacer
     from pulse_core.lanes.lane import Lane
@@ -51,6 +52,7 @@ class Desk:
         clock: Clock,
         stopping: asyncio.Event,
         mailboxes: Mailboxes,
+        logbook: Logbook,
     ) -> None:
         self._source = source
         self._world = world
@@ -60,6 +62,7 @@ class Desk:
         self._clock = clock
         self._stopping = stopping
         self._mailboxes = mailboxes
+        self._logbook = logbook
         self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
         self._looking: set[asyncio.Task[None]] = set()
         self._directory.on_change(self._device_changed)
@@ -122,6 +125,12 @@ class Desk:
     def command_arrivals(self) -> AsyncIterator[DeviceKey]:
         """Devices that may have new commands."""
         return self._mailboxes.arrivals()
+
+    def connected(
+        self, key: DeviceKey, *, protocol: str = "", address: str = "", client_id: str = ""
+    ) -> Callable[[Ending], None]:
+        """Note a connection."""
+        return self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
 
     def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
         """Queue messages for their lanes; the future resolves after their commits."""

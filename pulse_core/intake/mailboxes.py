@@ -17,7 +17,7 @@ from pulse_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pulse_core.commands import Command
     from pulse_core.ports import CommandStore
@@ -39,8 +39,10 @@ _RETRY_S = 0.5
 class Mailboxes:
     """The commands of all devices."""
 
-    def __init__(self, store: CommandStore) -> None:
+    def __init__(self, store: CommandStore, told: Callable[[DeviceKey], None] | None = None) -> None:
+        """``told``: is told of each device that was given a command, or has acknowledged one."""
         self._store = store
+        self._told = told
         self._full: dict[DeviceKey, int] = {}
         """Devices that may have open commands, each with the number of the last notice about it."""
         self._notices = itertools.count()
@@ -78,12 +80,15 @@ class Mailboxes:
             found = await self._store.take(key, way, limit=limit, again=again)
         if again and not found and self._full.get(key) == heard:
             self._full.pop(key, None)
+        self._tell(key, found)
         return found
 
     async def acknowledge(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
         """See :meth:`pulse_core.ports.CommandStore.acknowledge`."""
         async with self._turn():
-            return await self._store.acknowledge(key, command_id)
+            found = await self._store.acknowledge(key, command_id)
+        self._tell(key, found)
+        return found
 
     async def wait(self, key: DeviceKey, within_s: float) -> None:
         """Return once ``key`` may have commands, after ``within_s``, or when the platform stops."""
@@ -124,6 +129,10 @@ class Mailboxes:
     def _wake(self, key: DeviceKey) -> None:
         if waiter := self._waiters.pop(key, None):
             waiter.cancel()
+
+    def _tell(self, key: DeviceKey, something: object) -> None:
+        if something and self._told is not None:
+            self._told(key)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

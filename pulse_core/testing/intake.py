@@ -16,6 +16,7 @@ from pulse_core.api import (
     Credentials,
     Device,
     DeviceKey,
+    Ending,
     Outcome,
     RawMessage,
     Rejected,
@@ -72,8 +73,8 @@ class FakeIntake:
 
     By itself it commits every admissible message in the next turn of the event loop. :meth:`hold` keeps outcomes
     back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
-    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged`` and ``receiving_log``. Commands are queued
-    in ``command_store``.
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections`` and ``receiving_log``.
+    Commands are queued in ``command_store``.
     """
 
     def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
@@ -99,6 +100,8 @@ class FakeIntake:
         self.logins: list[Credentials] = []
         self.charged: list[tuple[DeviceKey, int]] = []
         self.receiving_log: list[bool] = []
+        self.connections: list[tuple[DeviceKey, dict[str, str], list[Ending]]] = []
+        """What :meth:`connected` was told: the device, the rest, and how it ended."""
         self.command_store = MemoryCommands()
         self._mailboxes = Mailboxes(self.command_store)
         self._following: list[asyncio.Task[None]] = []
@@ -218,6 +221,14 @@ class FakeIntake:
     def command_arrivals(self) -> AsyncIterator[DeviceKey]:
         """Those of ``command_store``."""
         return self._follow_commands().arrivals()
+
+    def connected(
+        self, key: DeviceKey, *, protocol: str = "", address: str = "", client_id: str = ""
+    ) -> Callable[[Ending], None]:
+        """Note it."""
+        endings: list[Ending] = []
+        self.connections.append((key, {"protocol": protocol, "address": address, "client_id": client_id}, endings))
+        return endings.append
 
     def _follow_commands(self) -> Mailboxes:
         if not self._following:

@@ -21,11 +21,12 @@ R, RI, RIU, RU, RIUD = "r", "ri", "riu", "ru", "riud"
 
 EXPECTED: dict[str, dict[str, str]] = {
     "tenants": {"web": R, "operator": R, "admin": RIUD, "auth": R, "pipeline": R},
-    "devices": {"web": "(ru)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R},
-    "activation_codes": {"operator": "(r)", "admin": RIUD, "auth": "r(u)"},
+    "devices": {"web": "(riu)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R},
+    "activation_codes": {"web": "d(ri)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
     "device_labels": {"web": "rid", "operator": R, "admin": "rid"},
     "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD},
     "device_commands": {"web": "r(i)", "operator": R, "pipeline": "rd(u)"},
+    "device_connections": {"web": R, "operator": R, "pipeline": "rid(u)"},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI},
     "alerts": {"web": "r(u)", "operator": R, "pipeline": RIU, "deliver": R},
     "alert_changes": {"web": RI, "operator": R, "pipeline": RI},
@@ -143,7 +144,13 @@ def test_a_customer_writes_what_proves_who_somebody_is_and_never_reads_it(filled
             UPDATE users SET password_hash = 'h2', updated_at = now() WHERE tenant_id = %(t)s;
             INSERT INTO api_tokens (tenant_id, name, role, token_hash, created_by, expires_at)
                 VALUES (%(t)s, 'n', 'customer_viewer', %(hash)s, 'test', now()) RETURNING token_id;
-            UPDATE sessions SET ended_at = now() WHERE tenant_id = %(t)s
+            UPDATE sessions SET ended_at = now() WHERE tenant_id = %(t)s;
+            INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%(t)s, 'new', 's');
+            UPDATE devices SET token_hash = %(hash)s, previous_token_hash = NULL, previous_until = now()
+                WHERE tenant_id = %(t)s;
+            DELETE FROM activation_codes WHERE tenant_id = %(t)s AND used_at IS NULL;
+            INSERT INTO activation_codes (tenant_id, device_id, code_hash, expires_at)
+                VALUES (%(t)s, 'new', %(hash)s, now()) RETURNING expires_at
         """
         connection.execute(work.encode(), values)
     for statement in (
@@ -160,13 +167,30 @@ def test_a_customer_writes_what_proves_who_somebody_is_and_never_reads_it(filled
         "DELETE FROM api_tokens",
         "INSERT INTO sessions (tenant_id, user_id, expires_at) SELECT tenant_id, user_id, now() FROM users",
         "SELECT FROM refresh_tokens",
-        "UPDATE devices SET token_hash = NULL",
+        "SELECT token_hash FROM devices",
+        "SELECT previous_token_hash FROM devices",
+        "UPDATE devices SET token_hash = previous_token_hash",
         "UPDATE devices SET site_id = 'x'",
-        "UPDATE devices SET revoked_at = NULL",
+        "UPDATE devices SET tenant_id = 'tenant-b'",
+        "DELETE FROM devices",
+        "SELECT code_hash FROM activation_codes",
+        "UPDATE activation_codes SET expires_at = now()",
+        "UPDATE device_connections SET reason = 'x'",
         "UPDATE alerts SET severity = 1",
         "UPDATE device_labels SET value = 'x'",
     ):
         refused(filled, "pulse_web", statement)
+
+
+def test_nobody_lets_a_revoked_device_in_again(filled: Database) -> None:
+    with filled.superuser() as connection:
+        connection.execute("UPDATE devices SET revoked_at = now(), token_hash = NULL")
+    for statement in ("revoked_at = NULL", "revoked_at = now()", "token_hash = sha256('x')"):
+        for role in ("pulse_web", "pulse_admin"):
+            with psycopg.connect(filled.dsn(role)) as connection:
+                connection.execute("SELECT set_config('app.tenant_id', %s, true)", (OURS,))
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match="stays revoked"):
+                    connection.execute(f"UPDATE devices SET {statement} WHERE tenant_id = 'tenant-a'".encode())
 
 
 def test_the_pipeline_does_its_work(filled: Database) -> None:

@@ -23,13 +23,13 @@ TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
-    "request_keys", "device_commands", "accepted_counts",
+    "request_keys", "device_commands", "accepted_counts", "device_connections",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
-NOT_FOR_CUSTOMERS = {"activation_codes", "refresh_tokens", "browser_sessions"}
+NOT_FOR_CUSTOMERS = {"refresh_tokens", "browser_sessions"}
 
 
 @pytest.fixture

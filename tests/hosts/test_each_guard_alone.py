@@ -32,6 +32,7 @@ BODIES: dict[str, Any] = {
     "POST /customer/users": {"username": "made", "role": "customer_viewer", "password": "correct horse battery"},
     "PATCH /customer/users/<uuid:user_id>": {"email": "changed@example.com"},
     "POST /customer/api-tokens": {"name": "made", "role": "customer_viewer"},
+    "POST /customer/devices": {"device_id": "made", "site_id": "s"},
     "PATCH /customer/devices/<device_id>": {"name": "changed"},
     "POST /customer/devices/<device_id>/commands": {"name": "blink"},
     "POST /customer/alerts/acknowledge": {"alert_ids": [str(an_id(OURS))]},
@@ -54,6 +55,9 @@ _FORM = {
     "revision": "1",
 }
 FORMS: dict[str, dict[str, str]] = {
+    "POST /customer/devices/new": {"device_id": "made", "site_id": "s"},
+    "POST /customer/devices/<device_id>/edit": {"name": "changed", "revision": "1"},
+    "POST /customer/devices/<device_id>/commands/new": {"name": "blink"},
     "POST /customer/integrations/<channel:type_>/new": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
@@ -103,6 +107,8 @@ SAFE_WITHOUT = {
     "POST /customer/users": "as above",
     "POST /customer/users/new": "as above",
     "GET /customer/users/new": "it asks no database",
+    "POST /customer/devices": "as above",
+    "GET /customer/devices/new": "it asks no database",
     "POST /customer/api-tokens": "as above",
     "POST /customer/api-tokens/new": "as above",
     "GET /customer/api-tokens/new": "as above",

@@ -29,6 +29,8 @@ PATHS = [
     "/customer/dashboard",
     "/customer/devices",
     "/customer/devices/d",
+    "/customer/devices/d/connections",
+    "/customer/devices/d/commands",
     "/customer/alerts",
     f"/customer/alerts/{an_id(OURS)}",
     "/customer/integrations",
@@ -36,6 +38,12 @@ PATHS = [
     f"/customer/alerts/{an_id(OURS)}/trace",
 ]
 FORMS = [
+    "/customer/devices/new",
+    "/customer/devices/d/edit",
+    "/customer/devices/d/commands/new",
+    "/customer/devices/d/activate-code",
+    "/customer/devices/d/rotate-token",
+    "/customer/devices/d/revoke",
     "/customer/integrations/webhook/new",
     f"/customer/integrations/{an_id(OURS)}/edit",
     f"/customer/integrations/{an_id(OURS)}/delete",
@@ -108,6 +116,8 @@ async def test_another_tenants_page_is_not_there(browser: Browser) -> None:
         assert [page.status for page in pages] == [404, 404]
         theirs, nobodys = (page.text.partition('<p class="small">')[0] for page in pages)
         assert theirs == nobodys
+    for end in ("edit", "commands/new", "activate-code", "rotate-token", "revoke", "connections", "commands"):
+        assert (await browser.go(f"/customer/devices/theirs/{end}")).status == 404
     for end in ("edit", "delete"):
         assert (await browser.go(f"/customer/integrations/{an_id(THEIRS)}/{end}")).status == 404
     for bad in ("/customer/devices/x", "/customer/devices/%3Cscript%3E", "/customer/integrations/nothing/new"):
@@ -123,6 +133,8 @@ async def test_every_text_stays_text(browser: Browser, database: Database) -> No
         "UPDATE alerts SET summary = %(evil)s::text, details = jsonb_build_object(%(evil)s::text, %(evil)s::text)",
         "UPDATE alert_changes SET note = %(evil)s::text, actor = %(evil)s::text",
         "UPDATE integrations SET name = %(evil)s::text, config = jsonb_build_object('url', %(evil)s::text)",
+        "UPDATE device_connections SET client_id = %(evil)s::text, address = %(evil)s::text",
+        "UPDATE device_commands SET payload = to_json(%(evil)s::text)",
         "UPDATE breakers SET last_error = %(evil)s::text",
     ):
         with database.superuser() as hand:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulse_core.api import DeviceKey, PermanentFailure
+from pulse_core.api import DeviceKey, Ending, PermanentFailure
 from pulse_core.testing.intake import LogOnly
 from pulse_mqtt import MqttIngester
 from pulse_mqtt.config import MqttConfig
@@ -17,7 +17,10 @@ from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, door
 from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from support.mqtt_door import Door
 
 
 async def test_the_same_client_again_takes_over() -> None:
@@ -136,3 +139,73 @@ async def test_a_peer_that_only_stopped_talking_gets_its_answers() -> None:
         await asyncio.sleep(0.1)
         here.intake.release()
         assert await device.closed() == mqtt.puback(5)
+
+
+async def hang_up(_: Door, device: mqtt.Client) -> None:
+    device.writer.close()
+
+
+async def say_goodbye(_: Door, device: mqtt.Client) -> None:
+    device.write(mqtt.DISCONNECT)
+
+
+async def come_again(here: Door, _: mqtt.Client) -> None:
+    async with mqtt.logged_in(here.address, ALIAS, TOKEN):
+        await until(lambda: here.intake.connections[0][2])
+
+
+async def be_silent(_: Door, device: mqtt.Client) -> None:
+    await device.closed()
+
+
+async def be_revoked(here: Door, _: mqtt.Client) -> None:
+    here.intake.revoke(DeviceKey("tenant-a", "device-1"))
+
+
+async def talk_nonsense(_: Door, device: mqtt.Client) -> None:
+    device.write(b"\xff\x00")
+
+
+async def speak_for_another(_: Door, device: mqtt.Client) -> None:
+    device.write(mqtt.publish("tenant/tenant-b/device/device-1/telemetry", BODY, 1, 5))
+
+
+async def see_us_stop(here: Door, _: mqtt.Client) -> None:
+    here.intake.stopping.set()
+
+
+@pytest.mark.parametrize(
+    ("happens", "ending"),
+    [
+        (hang_up, Ending.LOST),
+        (say_goodbye, Ending.CLIENT_CLOSED),
+        (come_again, Ending.TAKEN_OVER),
+        (be_silent, Ending.KEEP_ALIVE),
+        (be_revoked, Ending.REVOKED),
+        (talk_nonsense, Ending.PROTOCOL_ERROR),
+        (speak_for_another, Ending.PROTOCOL_ERROR),
+        (see_us_stop, Ending.SERVER_STOPPED),
+    ],
+)
+async def test_it_tells_of_each_connection_and_how_it_ended(
+    happens: Callable[[Door, mqtt.Client], Awaitable[None]], ending: Ending
+) -> None:
+    async with door() as here, mqtt.connected(here.address) as device:
+        device.write(mqtt.connect(ALIAS, TOKEN, "client-1", keepalive_s=1 if happens is be_silent else 0))
+        assert await device.read() == ACCEPTED
+        key, said, endings = here.intake.connections[0]
+        assert (key, said) == (
+            DeviceKey("tenant-a", "device-1"),
+            {"protocol": "mqtt", "address": "127.0.0.1", "client_id": "client-1"},
+        )
+        assert endings == []
+        await happens(here, device)
+        await until(lambda: endings)
+        assert endings == [ending]
+
+
+async def test_who_is_not_let_in_was_not_connected() -> None:
+    async with door() as here, mqtt.connected(here.address) as device:
+        device.write(mqtt.connect(ALIAS, "wrong"))
+        await device.closed()
+        assert here.intake.connections == []

@@ -12,7 +12,15 @@ from pulse_core.data_path import DataPath
 from pulse_core.records import AlertEvent, DeviceKey, DeviceStatus, Outcome, RawMessage, Route
 from pulse_core.testing.commands import MemoryCommands
 from pulse_heartbeat import HeartbeatConfig, HeartbeatEvaluator
-from support.memory import ManualClock, MemoryDatabase, MemoryRegistry, MemoryRoutes, MemorySettings, a_device
+from support.memory import (
+    ManualClock,
+    MemoryConnections,
+    MemoryDatabase,
+    MemoryRegistry,
+    MemoryRoutes,
+    MemorySettings,
+    a_device,
+)
 
 if TYPE_CHECKING:
     from pulse_core.api import Evaluator, Intake
@@ -30,6 +38,7 @@ class House:
         self.registry = MemoryRegistry(*(a_device(f"dev-{number}") for number in range(1, 6)))
         self.settings = MemorySettings()
         self.commands = MemoryCommands(self.clock.now_us)
+        self.connections = MemoryConnections()
         self.routes = MemoryRoutes(
             Route("tenant-a", uuid.uuid4(), uuid.uuid4(), deliver_on=frozenset({"OPEN", "CLOSED"}))
         )
@@ -45,6 +54,7 @@ class House:
             routes=self.routes,
             settings=self.settings,
             commands=self.commands,
+            connections=self.connections,
             evaluators=self.evaluators,
             clock=self.clock,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import TYPE_CHECKING
 
+from pulse_core.device_connections import DeviceConnection, Ending
 from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_core.ingest import hash_token
 from pulse_core.records import (
@@ -23,6 +25,7 @@ from pulse_core.records import (
 from pulse_core.settings import Settings
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Sequence
 
     from pulse_core.api import ReadingKey
@@ -223,3 +226,32 @@ class MemoryLane:
             device == key.device and ts_us >= key.since_us and key_hash == key.key_hash
             for device, ts_us, key_hash in self._db.readings
         )
+
+
+class MemoryConnections:
+    """Implements :class:`pulse_core.ports.ConnectionStore`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[uuid.UUID, DeviceConnection] = {}
+        self.batches: list[int] = []
+        self.down = False
+
+    async def record(self, connections: Sequence[DeviceConnection]) -> None:
+        copies = [copy(each) for each in connections]
+        await self._answer()
+        self.batches.append(len(copies))
+        for each in copies:
+            before = self.kept.get(each.connection_id)
+            if before is None or before.ended_us is None:
+                self.kept[each.connection_id] = each
+
+    async def end_all_but(self, connection_ids: Sequence[uuid.UUID]) -> None:
+        await self._answer()
+        for each in self.kept.values():
+            if each.ended_us is None and each.connection_id not in connection_ids:
+                each.ended_us, each.ending = each.connected_us, Ending.SERVER_STOPPED
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreUnavailable("the test says so")

@@ -50,6 +50,7 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "accepted_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "device_labels": {**_SEEN, "admin": (ALL,)},
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
+    "device_connections": {**_SEEN, "pipeline": (ALL,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},
     "browser_sessions": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
     "api_tokens": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},

@@ -23,6 +23,8 @@ INSERT INTO activation_codes (tenant_id, device_id, code_hash, expires_at) VALUE
 INSERT INTO device_state (tenant_id, device_id, status, status_since) VALUES (%(t)s, 'd', 'ONLINE', now());
 INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_by, expires_at)
     VALUES (%(t)s, 'd', %(id)s, 'reboot', '{}', 'test', now() + interval '1 hour');
+INSERT INTO device_connections (tenant_id, device_id, connection_id, source, connected_at)
+    VALUES (%(t)s, 'd', %(id)s, 'mqtt', now());
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
 INSERT INTO accepted_counts VALUES (%(t)s, now(), 0, 1);

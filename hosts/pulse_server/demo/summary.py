@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.table import Table
 from pulse_accounts.development import PASSWORD, USERS
 from pulse_core.config import DEV_ADMIN_KEY
 from pulse_server.demo.plan import STALE_AFTER_S, TRY_ME, fleet
+from pulse_server.device_lines import Example, http_line, mqtt_line
 
 if TYPE_CHECKING:
     from pulse_server.bringup import Platform
@@ -83,21 +83,13 @@ def command_lines(web: str, token: str) -> list[str]:
 
 def lines_to_copy(web: str, pipeline: dict[str, str], token: str) -> list[str]:
     """A line for each way in, and one that reads back what came in."""
-    body = json.dumps({"site_id": TRY_ME.site_id, "metrics": {"temp_c": 21.5}})
-    base = f"tenant/{TRY_ME.tenant_id}/device/{TRY_ME.device_id}"
-    lines = []
-    if "mqtt" in pipeline:
-        broker = urlsplit(pipeline["mqtt"])
-        lines.append(
-            f"mosquitto_pub -h {broker.hostname} -p {broker.port} -i {TRY_ME.device_id} -q 1 "
-            f"-u {TRY_ME.tenant_id}/{TRY_ME.device_id} -P {token} -t {base}/telemetry -m '{body}'"
-        )
-    lines.append(
-        f"curl -i {pipeline['http']}/ingest/v1/{base}/telemetry -H 'Content-Type: application/json' "
-        f"-H 'X-Provision-Token: {token}' -d '{body}'"
-    )
-    lines.append(
-        f"curl -H 'X-Admin-Key: {DEV_ADMIN_KEY}' "
-        f"'{web}/api/admin/devices/{TRY_ME.tenant_id}/{TRY_ME.device_id}/telemetry?limit=5'"
-    )
-    return lines
+    example = Example(TRY_ME.tenant_id, TRY_ME.device_id, TRY_ME.site_id, token)
+    over_mqtt = mqtt_line(pipeline, example)
+    return [
+        *([over_mqtt] if over_mqtt is not None else []),
+        http_line(pipeline, example),
+        (
+            f"curl -H 'X-Admin-Key: {DEV_ADMIN_KEY}' "
+            f"'{web}/api/admin/devices/{TRY_ME.tenant_id}/{TRY_ME.device_id}/telemetry?limit=5'"
+        ),
+    ]

@@ -41,6 +41,28 @@ class TenantBody(Body):
     """After so long without a message a device of this tenant is STALE; none: the platform's default."""
 
 
+class OwnDeviceBody(Body):
+    """A new device of the caller's tenant."""
+
+    device_id: DeviceId
+    """Letters, digits and ``_.:-``; it stays as it is. Not ``new``: its page would be that of the form."""
+    site_id: SiteId
+    """Where it stands. The device names it in every message; it stays as it is."""
+    name: Text = ""
+    """What people call it."""
+    labels: dict[Label, Text] = Field(default_factory=dict, max_length=32)
+    """To find it by, and for routes."""
+    stale_after_s: StaleAfter | None = None
+    """After so long without a message it is STALE; none: as the tenant says."""
+
+    @field_validator("device_id")
+    @classmethod
+    def _not_new(cls, value: str) -> str:
+        if value == "new":
+            raise ValueError("not 'new', please: that is the form's own name")
+        return value
+
+
 class DeviceBody(Body):
     """A new device."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Literal
 
 from pydantic import Field
 
+from pulse_core.device_connections import Ending
 from pulse_core.records import DeviceStatus
 from pulse_server.inputs.fields import DeviceId, SiteId, TenantId
 from pulse_server.outputs.alerts import Alert
@@ -61,6 +63,30 @@ class Reading(Answer):
 
 
 ReadingList = PageOf[Reading]
+
+
+class DeviceConnection(Answer):
+    """A connection that a device had, or has."""
+
+    tenant_id: TenantId
+    connection_id: uuid.UUID
+    device_id: DeviceId
+    source: str
+    """The way in, as ``mqtt``."""
+    protocol: str
+    """As ``mqtts``."""
+    address: str
+    """The peer's."""
+    client_id: str
+    """What the device's client calls itself."""
+    connected_at: Time
+    disconnected_at: Time | None
+    """Null: it lasts."""
+    reason: Ending | None
+    """How it ended."""
+
+
+DeviceConnectionList = PageOf[DeviceConnection]
 
 
 class DeviceDetail(Device):

@@ -15,6 +15,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.intake.mailboxes import AT_ONCE
 from pulse_core.notices import Board
 from pulse_postgres.commands import PostgresCommands
+from pulse_postgres.device_connections import PostgresDeviceConnections
 from pulse_postgres.intake import PostgresIntake
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
@@ -97,7 +98,9 @@ class PipelineRole(Role):
         self.resources.push_async_callback(store.close)
         settings = PostgresSettings(pool, dsn)
         commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
-        retention = Retention([store, PostgresRefusals(pool), PostgresIntake(pool), commands], settings)
+        connections = PostgresDeviceConnections(await self.pool(self.login, max_size=1))
+        kept = [store, PostgresRefusals(pool), PostgresIntake(pool), commands, connections]
+        retention = Retention(kept, settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         board = Board()
@@ -109,9 +112,11 @@ class PipelineRole(Role):
             routes=PostgresRoutes(pool, dsn),
             settings=settings,
             commands=commands,
+            connections=connections,
             evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
             clock=SystemClock(),
             told=board.note_writes,
+            told_of_device=board.note_device,
         )
 
     async def _load(self, data_path: DataPath) -> None:

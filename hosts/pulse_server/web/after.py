@@ -48,6 +48,7 @@ SENTENCES: Final = {
     "suspended": "Suspended.",
     "resumed": "Resumed.",
     "tenant_removed": "Removed, with everything that was theirs.",
+    "queued": "Queued. What becomes of it stands below.",
 }
 """``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 

@@ -10,6 +10,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import msgspec
 from markupsafe import Markup
 from quart import current_app, request
 
@@ -31,8 +32,9 @@ _STEPS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 
 
 
 def install(app: Quart) -> None:
-    """Let templates say ``when(a_time)``, ``here(status="OPEN")`` and ``theme()``."""
+    """Let templates say ``when(a_time)``, ``here(status="OPEN")``, ``theme()`` and ``value | text_of``."""
     app.jinja_env.globals.update(when=when, here=here, theme=theme.chosen)
+    app.jinja_env.filters["text_of"] = text_of
 
 
 async def either(
@@ -87,6 +89,12 @@ def here(**changes: str | None) -> str:
     wanted = {**request.args.to_dict(), **changes}
     query = urlencode({name: value for name, value in wanted.items() if value})
     return f"{request.path}?{query}" if query else request.path
+
+
+def text_of(value: Any, indent: int | None = None) -> str:
+    """Anything as JSON for people: a text, which a template escapes as any other."""
+    text = msgspec.json.encode(value)
+    return (msgspec.json.format(text, indent=indent) if indent else text).decode()
 
 
 def when(moment: dt.datetime | str | None) -> Markup:

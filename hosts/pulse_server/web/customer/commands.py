@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response
 
@@ -12,10 +12,12 @@ from pulse_postgres.devices import one_device
 from pulse_postgres.paging import parted
 from pulse_server.inputs.commands import CommandBody, CommandPage, DeviceCommandPage
 from pulse_server.outputs.commands import Command, CommandList
+from pulse_server.web import pages
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
-from pulse_server.web.replies import demand_ids, page_reply, reply
+from pulse_server.web.replies import demand_ids, page_reply, parts_of, reply
+from pulse_server.web.views import either
 
 if TYPE_CHECKING:
     import uuid
@@ -46,10 +48,15 @@ async def of_device(device_id: str) -> Response:
     """The commands of one device, newest first."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
-    part, wanted = parted(query_as(DeviceCommandPage).model_dump())
-    await one_device(mine.pool, mine.tenant_id, device_id)
+    part, wanted = parted(query_as(DeviceCommandPage, blank=pages.wanted()).model_dump())
+    device = await one_device(mine.pool, mine.tenant_id, device_id)
     which = CommandFilter(device_id=device_id, **wanted)
-    return page_reply(await command_page(mine.pool, which, tenant_id=mine.tenant_id, **part))
+    found = await command_page(mine.pool, which, tenant_id=mine.tenant_id, **part)
+
+    async def of_what() -> dict[str, object]:
+        return {"device": device}
+
+    return await either("customer/device_commands_all.html", parts_of(found), besides=of_what)
 
 
 @blueprint.post("/devices/<device_id>/commands")
@@ -59,7 +66,12 @@ async def queue(device_id: str) -> Response:
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     await one_device(mine.pool, mine.tenant_id, device_id)
-    wanted = await body_as(CommandBody)
+    return reply(await queued(device_id, await body_as(CommandBody)), 201)
+
+
+async def queued(device_id: str, wanted: CommandBody) -> dict[str, Any]:
+    """Queue a command and return it. Raises Conflict: the device is revoked, or has too many open ones."""
+    mine = own()
     command_id = await CommandRequests(mine.pool).queue(
         mine.tenant_id,
         device_id,
@@ -68,4 +80,4 @@ async def queue(device_id: str) -> Response:
         expires_in_s=wanted.expires_in_s,
         actor=mine.actor,
     )
-    return reply(await one_command(mine.pool, mine.tenant_id, command_id), 201)
+    return await one_command(mine.pool, mine.tenant_id, command_id)

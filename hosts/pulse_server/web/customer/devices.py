@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response
 
 from pulse_core.api import DeviceKey
+from pulse_postgres.command_pages import CommandFilter, command_page
+from pulse_postgres.device_connections import connection_page
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_postgres.paging import parted
-from pulse_server.inputs import DevicePage, DevicePatch, TelemetryQuery
+from pulse_server.inputs import DevicePage, DevicePatch, OwnDeviceBody, TelemetryQuery
 from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList
 from pulse_server.outputs.series import Telemetry
 from pulse_server.web import pages, readings
@@ -26,9 +28,16 @@ from pulse_server.web.services import services
 from pulse_server.web.sparks import sparks_of
 from pulse_server.web.views import either
 
+if TYPE_CHECKING:
+    from pulse_server.web.customer.own import Own
+
 blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
 
 _ALERTS_SHOWN = 50
+_LINES = 6
+_SILENCES = 4
+_SILENT = "NO_HEARTBEAT"
+"""The alert that opens when a device becomes STALE, and closes when it is ONLINE again."""
 
 
 @blueprint.get("")
@@ -46,6 +55,15 @@ async def show() -> Response:
     return await either("customer/devices.html", parts_of(found), besides=besides)
 
 
+@blueprint.post("")
+@described(Device, body=OwnDeviceBody, status=201)
+async def create() -> Response:
+    """Register a device; it has no token until it is activated."""
+    mine, wanted = own(), await body_as(OwnDeviceBody)
+    made = await mine.provisioning.create_device(mine.tenant_id, actor=mine.actor, **wanted.model_dump())
+    return versioned(made, 201, living=True)
+
+
 @blueprint.get("/<device_id>")
 @described(DeviceDetail)
 async def one(device_id: str) -> Response:
@@ -58,8 +76,25 @@ async def one(device_id: str) -> Response:
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
     whole = {**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}
-    answer = partial(versioned, living=True)
-    return await either("customer/device.html", whole, answer, besides=lambda: charts_of(mine, device_id))
+    async def besides() -> dict[str, Any]:
+        last = readings.shown(newest[0]) if newest else None
+        return {"last": last, **await charts_of(mine, device_id), **await _history(mine, device_id)}
+
+    return await either("customer/device.html", whole, partial(versioned, living=True), besides=besides)
+
+
+async def _history(mine: Own, device_id: str) -> dict[str, Any]:
+    """The newest of what happened to a device: connections, commands, alerts, and when it was silent."""
+    of_it = AlertFilter(device_id=device_id)
+    silences = AlertFilter(device_id=device_id, alert_type=_SILENT)
+    connections = await connection_page(mine.pool, mine.tenant_id, device_id, limit=_LINES)
+    commands = await command_page(mine.pool, CommandFilter(device_id=device_id), tenant_id=mine.tenant_id, limit=_LINES)
+    return {
+        "connections": parts_of(connections),
+        "commands": parts_of(commands),
+        "alerts": (await alert_page(mine.pool, of_it, tenant_id=mine.tenant_id, limit=_LINES)).items,
+        "silences": (await alert_page(mine.pool, silences, tenant_id=mine.tenant_id, limit=_SILENCES)).items,
+    }
 
 
 @blueprint.patch("/<device_id>")

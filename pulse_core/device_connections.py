@@ -1,0 +1,51 @@
+"""Connections of devices that last: when each began, how it ended, and what notes that. Ingesters tell of them."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+
+from msgspec import Struct
+
+from pulse_core.records import DeviceKey
+
+MOST_A_DEVICE = 100
+"""So many of a device's newest connections are kept."""
+
+
+class Ending(StrEnum):
+    """How a connection of a device ended."""
+
+    CLIENT_CLOSED = "CLIENT_CLOSED"
+    """The device said good-bye."""
+    LOST = "LOST"
+    """It went without a word: it crashed, or the network did."""
+    KEEP_ALIVE = "KEEP_ALIVE"
+    """It was silent for longer than it had promised."""
+    TAKEN_OVER = "TAKEN_OVER"
+    """The same client connected anew."""
+    REVOKED = "REVOKED"
+    """The device was revoked, its token replaced, or its tenant suspended."""
+    PROTOCOL_ERROR = "PROTOCOL_ERROR"
+    """It broke the protocol, or asked for what is not its own."""
+    NOT_READING = "NOT_READING"
+    """It left our answers unread."""
+    SERVER_STOPPED = "SERVER_STOPPED"
+    """We stopped, or died."""
+    SERVER_ERROR = "SERVER_ERROR"
+    """Something failed on our side."""
+
+
+class DeviceConnection(Struct, gc=False):
+    """One connection; ``ended_us`` is None while it lasts."""
+
+    connection_id: uuid.UUID
+    key: DeviceKey
+    source: str
+    """The ingester."""
+    protocol: str
+    address: str
+    client_id: str
+    connected_us: int
+    ended_us: int | None = None
+    ending: Ending | None = None

@@ -1,0 +1,115 @@
+"""The connections of devices, written down in batches beside the data path: no message and no login waits for that.
+
+What is still to be written is bounded. Past that the oldest is forgotten, and as soon as the database answers again,
+connections that it takes for open and that are not are ended there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pulse_core.device_connections import DeviceConnection, Ending
+from pulse_core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pulse_core.ports import Clock, ConnectionStore
+    from pulse_core.records import DeviceKey
+
+log = structlog.get_logger(__name__)
+
+WAITING = 50_000
+"""So many connections may wait to be written."""
+BATCH = 1000
+_LONGEST_TEXT = 256
+_GATHER_S = 0.25
+_RETRY_S = 1.0
+_LAST_WORDS_S = 1.0
+
+
+class Logbook:
+    """Begin each connection, end it; :meth:`run` writes."""
+
+    def __init__(self, store: ConnectionStore, clock: Clock, told: Callable[[DeviceKey], None] | None = None) -> None:
+        """``told``: is told of each device about whose connections something was written."""
+        self._store = store
+        self._clock = clock
+        self._told = told
+        self._waiting: dict[uuid.UUID, DeviceConnection] = {}
+        self._open: dict[uuid.UUID, DeviceConnection] = {}
+        self._some = asyncio.Event()
+        self._settled = False
+        """Whether what the store takes for open is open, but for what waits."""
+
+    def begin(
+        self, key: DeviceKey, source: str, *, protocol: str = "", address: str = "", client_id: str = ""
+    ) -> Callable[[Ending], None]:
+        """A connection has begun; call what this returns when it has ended. Both are quick, and never fail."""
+        texts = (_cut(protocol), _cut(address), _cut(client_id))
+        begun = DeviceConnection(uuid.uuid4(), key, source, *texts, self._clock.now_us())
+        self._open[begun.connection_id] = begun
+        self._note(begun)
+        return lambda ending: self._end(begun, ending)
+
+    async def settle(self) -> None:
+        """End what the store takes for open and is not: those of a process that died. Raises StoreUnavailable."""
+        await self._store.end_all_but(list(self._open))
+        self._settled = True
+
+    async def run(self) -> None:
+        """Write; runs until cancelled."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(_GATHER_S)
+            try:
+                if not self._settled:
+                    await self.settle()
+                await self._write()
+            except StoreUnavailable as error:
+                log.warning("connections.unwritten", waiting=len(self._waiting), error=str(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def close(self) -> None:
+        """Write what is left, if that is quick; what still lasts has ended, for we stop."""
+        for each in list(self._open.values()):
+            self._end(each, Ending.SERVER_STOPPED)
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._write()
+        except (StoreUnavailable, TimeoutError):
+            log.warning("connections.unwritten", waiting=len(self._waiting))
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = list(itertools.islice(self._waiting.values(), BATCH))
+            states = [each.ended_us for each in batch]
+            await self._store.record(batch)
+            for each, ended_us in zip(batch, states, strict=True):
+                if each.ended_us == ended_us:  # or it ended meanwhile, and waits for that
+                    self._waiting.pop(each.connection_id, None)
+                if self._told is not None:
+                    self._told(each.key)
+        self._some.clear()
+
+    def _end(self, connection: DeviceConnection, ending: Ending) -> None:
+        if self._open.pop(connection.connection_id, None) is None:
+            return
+        connection.ended_us, connection.ending = self._clock.now_us(), ending
+        self._note(connection)
+
+    def _note(self, connection: DeviceConnection) -> None:
+        if len(self._waiting) >= WAITING and connection.connection_id not in self._waiting:
+            self._waiting.pop(next(iter(self._waiting)))
+            self._settled = False
+        self._waiting[connection.connection_id] = connection
+        self._some.set()
+
+
+def _cut(text: str) -> str:
+    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
