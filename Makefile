@@ -36,8 +36,9 @@ check: $(READY)  ## format, lint, types, who may import whom
 bench: $(READY)  ## the table of docs/reference/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(READY)  ## what docs are made from code: the hook and plugin reference
+docs: $(READY) $(ASSETS)  ## what docs are made from code: the hook and plugin reference, pictures of pages
 	$(BIN)/pulse docs --bundled
+	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 clean:
 	rm -rf $(VENV) frontend/node_modules $(dir $(ASSETS)) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

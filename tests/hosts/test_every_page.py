@@ -53,14 +53,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def test_every_route_for_browsers_is_visited(world: World) -> None:
-    assert world.silent == [], "say in support/every_page.py what they are to be asked for"
-    assert {name: len(paths) > 3 for name, paths in world.pages.items()} == dict.fromkeys(VISITORS, True)
+    assert world.found.silent == [], "say in support/every_page.py what they are to be asked for"
+    assert {name: len(paths) > 3 for name, paths in world.found.pages.items()} == dict.fromkeys(VISITORS, True)
 
 
 def seen_by_others(world: World, name: str) -> set[str]:
     """What was looked at closely already, by somebody who may do more with it."""
     before = VISITORS[: VISITORS.index(name)]
-    return {path for other in before for path in world.pages[other]}
+    return {path for other in before for path in world.found.pages[other]}
 
 
 @pytest.mark.parametrize("name", VISITORS)
@@ -69,7 +69,7 @@ async def test_nothing_is_wrong_with_any_page(world: World, browser: Browser, na
     async with visiting(browser, world.url) as visitor:
         if name != NOBODY:
             await visitor.log_in(name)
-        for path in world.pages[name]:
+        for path in world.found.pages[name]:
             found = await visitor.open(path)
             if path not in OF_OTHERS:
                 found += await visitor.look(ONCE_EACH if path in seen_by_others(world, name) else ALL_FOUR)

@@ -6,7 +6,7 @@ Each GET route is asked for as a browser does, by somebody of each role and by n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pulse_core.principal import Role
 from support import lived_in
@@ -17,6 +17,7 @@ from support.rights import OURS, Route, routes
 if TYPE_CHECKING:
     from quart import Quart
 
+    from support.browsing import Shown
     from support.database import Database
 
 NOBODY: Final = "nobody"
@@ -56,6 +57,16 @@ _ENDLESS: Final = "/events"
 _OF_PROGRAMS: Final = "/api/"
 
 
+class Found(NamedTuple):
+    """Paths of pages, by who gets them."""
+
+    pages: dict[str, list[str]]
+    few: dict[str, list[str]]
+    """One for each route."""
+    silent: list[str]
+    """Rules that answered nobody."""
+
+
 async def browsers(app: Quart, database: Database) -> dict[str, Browser]:
     """A browser for each of :data:`VISITORS`, logged in."""
     found = {NOBODY: Browser(app)}
@@ -66,21 +77,25 @@ async def browsers(app: Quart, database: Database) -> dict[str, Browser]:
     return found
 
 
-async def pages(visitors: dict[str, Browser]) -> tuple[dict[str, list[str]], list[str]]:
-    """The paths of the pages that each visitor gets; and the rules that answered nobody."""
-    found: dict[str, list[str]] = {name: [] for name in visitors}
+async def pages(visitors: dict[str, Browser]) -> Found:
+    """Ask for everything, as everybody."""
+    found, few = ({name: list[str]() for name in visitors} for _ in range(2))
     silent = []
     for route in _asked(visitors[NOBODY].client.app):
         answered = False
         for name, browser in visitors.items():
-            for path in _paths(route):
-                shown = await browser.go(path)
-                answered = answered or shown.status in {200, 303}
-                if shown.status == 200 and shown.headers["Content-Type"].startswith("text/html"):
-                    found[name].append(path)
+            got = [(path, await browser.go(path)) for path in _paths(route)]
+            answered = answered or any(shown.status in {200, 303} for _, shown in got)
+            are_pages = [path for path, shown in got if shown.status == 200 and _is_page(shown)]
+            found[name] += are_pages
+            few[name] += are_pages[:1]
         if not answered:
             silent.append(route.rule)
-    return {name: [*paths, *QUERIES.get(name, ())] for name, paths in found.items()}, silent
+    return Found({name: [*paths, *QUERIES.get(name, ())] for name, paths in found.items()}, few, silent)
+
+
+def _is_page(shown: Shown) -> bool:
+    return str(shown.headers["Content-Type"]).startswith("text/html")
 
 
 def _asked(app: Quart) -> list[Route]:

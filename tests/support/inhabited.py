@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from support.browsing import Browser
     from support.database import Database
+    from support.every_page import Found
 
 BROKEN = "/broken"
 """A page that fails, for the one that says so."""
@@ -31,9 +32,7 @@ class World(NamedTuple):
 
     url: str
     browsers: dict[str, Browser]
-    pages: dict[str, list[str]]
-    silent: list[str]
-    """Rules that answered nobody."""
+    found: Found
 
 
 @asynccontextmanager
@@ -49,11 +48,11 @@ async def inhabited(database: Database, data_dir: Path) -> AsyncIterator[World]:
         await stack.enter_async_context(opened(services, database))
         app = create_app(services)
         browsers = await every_page.browsers(app, database)
-        pages, silent = await every_page.pages(browsers)
+        found = await every_page.pages(browsers)
         app.add_url_rule(BROKEN, "broken", _break)
         url = await stack.enter_async_context(serving(app))
         stack.callback(services.hub.close)
-        yield World(url.replace("127.0.0.1", "localhost"), browsers, pages, silent)
+        yield World(url.replace("127.0.0.1", "localhost"), browsers, found)
 
 
 async def _break() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from support.database import Database
 
-TENANT = "tenant-a"
+TENANT, NEIGHBOUR = "tenant-a", "tenant-b"
 PLACES = {
     "pump": "pumping-north",
     "valve": "pumping-south",
@@ -91,6 +91,7 @@ def fill_by(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
     _people(hand, now)
     _refuse(hand, now)
     _write_down(hand, now)
+    _neighbour(hand, now)
 
 
 def _devices(hand: psycopg.Connection[Any], devices: Sequence[str], now: dt.datetime) -> None:
@@ -350,8 +351,19 @@ def _write_down(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
         _put(hand, "audit_log", [line])
 
 
+def _neighbour(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
+    """Another tenant, with devices and little else."""
+    _put(hand, "tenants", [{"tenant_id": NEIGHBOUR}])
+    hand.execute("UPDATE tenants SET name = 'Borealis Cold Storage' WHERE tenant_id = %s", (NEIGHBOUR,))
+    for number in range(1, 13):
+        device = {"tenant_id": NEIGHBOUR, "device_id": f"freezer-{number:02}"}
+        state = {"status": "ONLINE", "status_since": now - dt.timedelta(hours=number), "last_seen_at": now}
+        _put(hand, "devices", [{**device, "site_id": "hall-1", "token_hash": bytes([number]) * 32}])
+        _put(hand, "device_state", [{**device, **state, "status_until": now + dt.timedelta(days=1)}])
+
+
 def _put(hand: psycopg.Connection[Any], table: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows of the tenant; one that is there already stays as it is."""
+    """Insert rows, of the tenant unless they say otherwise; one that is there already stays as it is."""
     for row in rows:
         found = {"tenant_id": TENANT, **row}
         places = ", ".join(f"%({name})s" for name in found)

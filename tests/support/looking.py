@@ -83,7 +83,7 @@ class Visitor:
         await self.page.get_by_label("Name").fill(name)
         await self.page.get_by_label("Password").fill(PASSWORD)
         await self.page.get_by_role("button", name="Log in").click()
-        await self.page.wait_for_url(lambda url: not url.endswith("/login"))
+        await self.page.wait_for_url(lambda url: not url.endswith("/login"), wait_until="commit")
 
     async def open(self, path: str, status: int = 200) -> list[str]:
         """Go there, wait until nothing is loading any more, and say what is wrong without looking closer."""
@@ -104,8 +104,13 @@ class Visitor:
             await self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
             await self.page.set_viewport_size({"width": width, "height": 900})
             rules = None if (theme, width) in ONCE_EACH else _OF_LOOKS
-            wrong = [*await self.page.evaluate(_TOO_WIDE), *await self._judged(rules)]
+            wrong = [*await self.too_wide(), *await self._judged(rules)]
             found += [f"{theme}, {width} px: {each}" for each in wrong]
+        return found
+
+    async def too_wide(self) -> list[str]:
+        """What sticks out of the window, if it can be scrolled sideways."""
+        found: list[str] = await self.page.evaluate(_TOO_WIDE)
         return found
 
     async def _judged(self, rules: Sequence[str] | None) -> list[str]:
