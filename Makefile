@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ASSETS := hosts/pulse_server/web/static/vendor/LICENSES.txt
+JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN || echo 1) + 1)
 
 .PHONY: up test check bench docs clean
 .DEFAULT_GOAL := up
@@ -24,7 +25,7 @@ up: $(READY) $(ASSETS)  ## the product with a live demo, until Ctrl-C
 	$(BIN)/pulse up --demo
 
 test: $(READY) $(ASSETS)  ## every test; those whose outside peer is missing skip with the reason
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(READY)  ## format, lint, types, who may import whom
 	$(BIN)/ruff format --check .
@@ -35,8 +36,9 @@ check: $(READY)  ## format, lint, types, who may import whom
 bench: $(READY)  ## the table of docs/reference/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(READY)  ## what docs are made from code: the hook and plugin reference
+docs: $(READY) $(ASSETS)  ## what docs are made from code: the hook and plugin reference, pictures of pages
 	$(BIN)/pulse docs --bundled
+	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 clean:
 	rm -rf $(VENV) frontend/node_modules $(dir $(ASSETS)) .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

@@ -22,11 +22,11 @@ SKIPS = {
 }
 
 
-def run(folder: Path, source: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, source: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     folder.joinpath("test_sample.py").write_text(source)
     folder.joinpath("pytest.ini").write_text("[pytest]\n")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", "test_sample.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", *more, "test_sample.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **environment},
         capture_output=True,
@@ -36,9 +36,10 @@ def run(folder: Path, source: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1", "--dist", "loadfile")], ids=["in one process", "in a worker"])
 @pytest.mark.parametrize("source", SKIPS.values(), ids=SKIPS)
-def test_a_skip_is_a_failure(tmp_path: Path, source: str) -> None:
-    failed = run(tmp_path, source, PYTEST_PLUGINS="support.no_skips")
+def test_a_skip_is_a_failure(tmp_path: Path, source: str, workers: tuple[str, ...]) -> None:
+    failed = run(tmp_path, source, *workers, PYTEST_PLUGINS="support.no_skips")
     assert failed.returncode not in (0, 5), failed.stdout
     assert "no peer" in failed.stdout
 

@@ -73,11 +73,16 @@ def test_no_file_names_a_package_registry() -> None:
 
 
 def test_what_pages_load_is_pinned_by_its_content() -> None:
-    wanted = json.loads(ROOT.joinpath("frontend/package.json").read_text())["dependencies"]
+    package = json.loads(ROOT.joinpath("frontend/package.json").read_text())
+    wanted, of_tests = package["dependencies"], package["devDependencies"]
     packages = json.loads(ROOT.joinpath("frontend/package-lock.json").read_text())["packages"]
-    assert packages.pop("")["dependencies"] == wanted
+    ours = packages.pop("")
+    assert (ours["dependencies"], ours["devDependencies"]) == (wanted, of_tests)
     locked = {name.removeprefix("node_modules/"): each for name, each in packages.items()}
-    assert {name: each["version"] for name, each in locked.items()} == wanted
+    assert {name: each["version"] for name, each in locked.items()} == wanted | of_tests
+    assert {name for name, each in locked.items() if each.get("dev")} == set(of_tests)
+    served = {source.partition("/dist/")[0].partition("/css/")[0] for source in third_party.FILES.values()}
+    assert served == set(wanted), "what the tests alone need is not served"
     for each in locked.values():
         assert each["integrity"].startswith("sha512-")
         assert "resolved" not in each
