@@ -99,8 +99,7 @@ class PipelineRole(Role):
         settings = PostgresSettings(pool, dsn)
         commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
         connections = PostgresDeviceConnections(await self.pool(self.login, max_size=1))
-        kept = [store, PostgresRefusals(pool), PostgresIntake(pool), commands, connections]
-        retention = Retention(kept, settings)
+        retention = Retention([store, PostgresRefusals(pool), PostgresIntake(pool), commands, connections], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         board = Board()

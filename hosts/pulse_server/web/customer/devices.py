@@ -76,6 +76,7 @@ async def one(device_id: str) -> Response:
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
     whole = {**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}
+
     async def besides() -> dict[str, Any]:
         last = readings.shown(newest[0]) if newest else None
         return {"last": last, **await charts_of(mine, device_id), **await _history(mine, device_id)}
