@@ -27,6 +27,7 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "saved_without_rejects": "Saved. MODE is PROD, so no refused messages are kept.",
 }
 """``{}`` is the number that was given."""
 
