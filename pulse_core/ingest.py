@@ -211,6 +211,7 @@ def reject(raw: RawMessage, error: Rejected, settings: Settings, *, tenant_known
         received_us=raw.received_us,
         payload_json=_storable(raw.payload) if keep else None,
         raw=raw.payload if settings.mirrors_rejects else None,
+        source=_printable(raw.source, 64),
     )
 
 

@@ -372,7 +372,7 @@ class Reject(Struct, frozen=True):
 
     ``tenant_id`` is empty unless the tenant is known. ``payload_json`` and ``raw`` are None unless they are to be kept
     (STORE_REJECTS, MIRROR_REJECTS_TO_RAW); when both are None only the count is written. ``payload_json`` is valid
-    jsonb text.
+    jsonb text. ``source`` is the way in that it came by.
     """
 
     tenant_id: str
@@ -383,6 +383,7 @@ class Reject(Struct, frozen=True):
     received_us: int
     payload_json: str | None = None
     raw: bytes | None = None
+    source: str = ""
 
 
 class WriteSet(Struct):

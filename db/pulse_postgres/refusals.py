@@ -26,8 +26,15 @@ _REFUSED = """
     WHERE %s ORDER BY %s LIMIT %s
 """
 
+# '' is the tenant of strangers. The index leads with the tenant.
+_BY_MINUTE = """
+    SELECT c.minute, c.reason, sum(c.rejected)::bigint AS rejected
+    FROM (SELECT tenant_id FROM tenants UNION ALL SELECT '') AS t JOIN quarantine_counts c USING (tenant_id)
+    WHERE c.minute >= date_trunc('minute', now()) - %s * interval '1 minute' AND %s GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
 _KEPT = """
-    SELECT tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw, %s
+    SELECT tenant_id, reject_id, received_at, reason, detail, device_id, topic, source, payload, raw, %s
     FROM quarantine WHERE %s ORDER BY %s LIMIT %s
 """
 
@@ -102,6 +109,7 @@ async def quarantine_page(
     *,
     tenant_id: str | None = None,
     reason: str | None = None,
+    device_id: str | None = None,
     since: datetime | None = None,
     before: datetime | None = None,
     sort: str | None = None,
@@ -116,6 +124,7 @@ async def quarantine_page(
     where = Where()
     where.add_given("tenant_id = {}", tenant_id)
     where.add_given("reason = {}", reason)
+    where.add_given("device_id = {}", device_id)
     where.add_given("received_at >= {}", since)
     where.add_given("received_at < {}", before)
     part.begin(where)
@@ -123,6 +132,18 @@ async def quarantine_page(
     with asking():
         rows = await pool.fetch(query, *where.arguments)
     return part.page(rows, _kept)
+
+
+async def refused_by_minute(
+    pool: asyncpg.Pool[Any], *, tenant_id: str | None = None, minutes: int
+) -> list[tuple[datetime, str, int]]:
+    """How many messages were refused in each of the last so many minutes: minute, reason, count; the oldest first."""
+    where = Where()
+    where.add_given("t.tenant_id = {}", tenant_id)
+    query = _BY_MINUTE % (where.put(minutes - 1), where)
+    with asking():
+        rows = await pool.fetch(query, *where.arguments)
+    return [(row["minute"], row["reason"], row["rejected"]) for row in rows]
 
 
 def _kept(row: asyncpg.Record) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CHANNEL = "pulse_settings"
 
 _LOAD = "SELECT name, value FROM settings"
+_LAST_CHANGES = "SELECT name, updated_by AS by, updated_at AS at FROM settings ORDER BY name"
 _LOCK = "LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE"
 _SAVE = """
     INSERT INTO settings (name, value, updated_by)
@@ -47,6 +48,11 @@ class PostgresSettings:
         with unavailable():
             rows = await self._pool.fetch(_LOAD)
         return parse_settings(_values(rows))
+
+    async def last_changes(self) -> list[dict[str, Any]]:
+        """Who changed which setting last, and when: ``name``, ``by``, ``at``. A setting never changed is not there."""
+        with unavailable():
+            return [dict(row) for row in await self._pool.fetch(_LAST_CHANGES)]
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields at once, and whenever settings may have changed."""

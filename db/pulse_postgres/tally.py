@@ -49,10 +49,11 @@ _TALLY = f"""
 """
 
 _KEPT = f"""
-    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw)
-    SELECT t, gen_random_uuid(), {at("ts")}, r, de, d, tp, p::jsonb, raw
-    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[])
-        AS x (t, ts, r, de, d, tp, p, raw)
+    INSERT INTO quarantine (tenant_id, reject_id, received_at, reason, detail, device_id, topic, payload, raw,
+                            source)
+    SELECT t, gen_random_uuid(), {at("ts")}, r, de, d, tp, p::jsonb, raw, s
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
+                $9::text[]) AS x (t, ts, r, de, d, tp, p, raw, s)
 """
 
 
@@ -120,4 +121,5 @@ async def _keep(connection: Connection, rejects: Sequence[Reject]) -> None:
         [reject.topic for reject in rejects],
         [reject.payload_json for reject in rejects],
         [reject.raw for reject in rejects],
+        [reject.source for reject in rejects],
     )

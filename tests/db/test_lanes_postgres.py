@@ -234,14 +234,14 @@ async def test_refusals_are_counted_by_minute_tenant_and_reason(lane: PostgresLa
 
 
 async def test_refusals_are_kept_when_they_are_to_be(lane: PostgresLane, database: Database) -> None:
-    parsed = a_reject(payload_json='{"a": [1, null]}')
+    parsed = a_reject(payload_json='{"a": [1, null]}', source="mqtt")
     raw = a_reject(tenant_id="", raw=b"\x00\xff{")
     await lane.commit(WriteSet(rejects=[parsed, raw, a_reject()]))
-    kept = judged(database, "SELECT tenant_id, device_id, reason, detail, topic, payload, raw FROM quarantine")
+    kept = judged(database, "SELECT tenant_id, device_id, reason, detail, topic, payload, raw, source FROM quarantine")
     topic = "tenant/tenant-a/device/dev-1/telemetry"
     assert sorted(kept) == [
-        ("", "dev-1", "INVALID_FIELD", "ts: no", topic, None, b"\x00\xff{"),
-        ("tenant-a", "dev-1", "INVALID_FIELD", "ts: no", topic, {"a": [1, None]}, None),
+        ("", "dev-1", "INVALID_FIELD", "ts: no", topic, None, b"\x00\xff{", ""),
+        ("tenant-a", "dev-1", "INVALID_FIELD", "ts: no", topic, {"a": [1, None]}, None, "mqtt"),
     ]
 
 

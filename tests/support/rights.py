@@ -183,6 +183,7 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /operator/quarantine": OPERATORS,
     "GET /operator/quarantine/counts": OPERATORS,
     "GET /operator/settings": OPERATOR_ADMINS,
+    "GET /operator/settings/changes": OPERATOR_ADMINS,
     "POST /operator/settings": OPERATOR_ADMINS,
     "GET /operator/tenants": OPERATOR_ADMINS,
     "POST /operator/tenants": OPERATOR_ADMINS,

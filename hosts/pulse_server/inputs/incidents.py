@@ -109,6 +109,7 @@ class RefusedQuery(TenantPage):
 class QuarantineQuery(RefusedQuery):
     """Which refused messages that were kept, in which order."""
 
+    device_id: DeviceId | None = None
     sort: Annotated[str, OneOf(KEPT_ORDERS.names)] = KEPT_ORDERS.default
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any, Literal
 
 from pydantic import Field
 
 from pulse_server.outputs.answers import Answer, Time
+
+
+class PluginFailure(Answer):
+    """A delivery that a plugin's channel could not make, at one attempt."""
+
+    channel: str
+    at: Time
+    outcome: Literal["TEMPORARY", "PERMANENT"]
+    detail: str
+    tenant_id: str
+    integration_id: uuid.UUID
+    integration_name: str
+    delivery_id: uuid.UUID
 
 
 class Plugin(Answer):
@@ -25,6 +39,8 @@ class Plugin(Answer):
     enabled: bool
     config: dict[str, dict[str, Any]]
     """The configuration of what it brought, by name; a secret that is set reads ``********``."""
+    failures: list[PluginFailure]
+    """What its channels failed at last, the newest first: at most 5 of each, among the 500 newest failures of all."""
 
 
 class PluginList(Answer):

@@ -22,6 +22,8 @@ class RefusedMessage(Answer):
     detail: str
     device_id: str
     topic: str
+    source: str
+    """The way in that it came by, as ``mqtt``."""
     payload: Any
     """The parsed payload; null: not kept, or no JSON."""
     raw: Base64Bytes | None

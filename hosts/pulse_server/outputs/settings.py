@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from pulse_core.settings import Settings
+from pulse_server.outputs.answers import Answer, Time
 
 
 class SettingsNow(Settings):
@@ -14,3 +15,18 @@ class SettingsNow(Settings):
 
     versioned: ClassVar[bool] = True
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class SettingChange(Answer):
+    """The last change of a setting."""
+
+    name: str
+    by: str
+    """Who made it, as ``user:ada``."""
+    at: Time
+
+
+class SettingChanges(Answer):
+    """Of every setting that was ever changed the last change, by name."""
+
+    items: list[SettingChange]

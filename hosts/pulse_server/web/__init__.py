@@ -8,7 +8,7 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, assets, customer, docs, home, operator, profile, views
+from pulse_server.web import admin, assets, customer, docs, home, operator, plugin_pages, profile, views
 from pulse_server.web.around import errors, limits, requests
 from pulse_server.web.around.dispatch import Web
 from pulse_server.web.entrance import auth, cookies, csrf, login, logout
@@ -51,6 +51,7 @@ def create_app(services: Services) -> Quart:
     app.register_blueprint(docs.blueprint)
     if services.config.demo:
         app.register_blueprint(live)
+    plugin_pages.install(app, services.plugins)
     return app
 
 

@@ -49,6 +49,7 @@ SENTENCES: Final = {
     "resumed": "Resumed.",
     "tenant_removed": "Removed, with everything that was theirs.",
     "queued": "Queued. What becomes of it stands below.",
+    "saved_without_rejects": "Saved. MODE is PROD, so no refused messages are kept.",
 }
 """``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 

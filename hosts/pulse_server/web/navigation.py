@@ -56,6 +56,7 @@ _WATCHING = Group(
         Place("/operator/alerts", "Alerts"),
         Place("/operator/integrations", "Integrations"),
         Place("/operator/deliveries", "Deliveries"),
+        Place("/operator/commands", "Commands"),
         Place("/operator/quarantine", "Quarantine"),
     ),
 )

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from quart import current_app, request
 
 from pulse_core.principal import Role
-from pulse_server.web import after, once, pages, theme
+from pulse_server.web import after, once, pages, plugin_pages, theme
 from pulse_server.web.entrance import csrf, session
 from pulse_server.web.entrance.principal import principal
 from pulse_server.web.navigation import EVENTS, NAVIGATION
@@ -67,7 +67,7 @@ async def view(template: str, status: int = 200, **values: Any) -> Response:
         forms=held is not None,
         caller=caller,
         name=pages.name_of(caller),
-        navigation=NAVIGATION[caller.role],
+        navigation=(*NAVIGATION[caller.role], *plugin_pages.group_of(caller.role)),
         events=EVENTS[caller.role],
         csrf_token=csrf.of_session(held.cookie_id) if held is not None else "",
         held=held,

@@ -96,5 +96,7 @@ async def _from_permanent(error: PermanentFailure) -> Response:
 
 
 async def _from_bug(error: Exception) -> Response:
-    log.error("request.failed", exc_info=error)
-    return await _respond(500, "our fault; the log knows more under this request_id")
+    plugin = g.get("plugin")
+    log.error("request.failed", plugin=plugin, exc_info=error)
+    whose = f"the fault of the plugin {plugin}" if plugin else "our fault"
+    return await _respond(500, f"{whose}; the log knows more under this request_id")

@@ -1,0 +1,2 @@
+DROP INDEX attempts_failed;
+ALTER TABLE quarantine DROP COLUMN source;
