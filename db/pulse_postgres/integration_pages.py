@@ -34,6 +34,14 @@ _NAMES = """
     SELECT integration_id, name, type, deleted_at IS NOT NULL AS deleted FROM integrations
     WHERE tenant_id = $1 AND integration_id = ANY($2::uuid[])
 """
+_TARGETS = f"""
+    SELECT integration_id, name, type, enabled FROM integrations
+    WHERE tenant_id = $1 AND {LIVE} AND ($2::uuid[] IS NULL OR integration_id = ANY($2::uuid[]))
+    ORDER BY lower(name), integration_id LIMIT {{limit}}
+"""
+TARGETS_AT_MOST = 1000
+"""Nobody chooses from a longer list."""
+
 INTEGRATION_ORDERS = Orders(
     by={
         "integration_id": KEY,
@@ -103,6 +111,19 @@ async def names_of(
     """Which integrations those are or were (``deleted``), by id: what the ledger says of them."""
     with asking():
         rows = await pool.fetch(_NAMES, tenant_id, list(integration_ids))
+    return {row["integration_id"]: dict(row) for row in rows}
+
+
+async def targets(
+    pool: Connections, tenant_id: str, only: Sequence[uuid.UUID] | None = None
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """What routes can lead to, by id in the order of their names: ``name``, ``type``, ``enabled``.
+
+    :param only: these; otherwise all, but at most :data:`TARGETS_AT_MOST`.
+    """
+    query = _TARGETS.format(limit=TARGETS_AT_MOST if only is None else max(1, len(only)))
+    with asking():
+        rows = await pool.fetch(query, tenant_id, None if only is None else list(only))
     return {row["integration_id"]: dict(row) for row in rows}
 
 

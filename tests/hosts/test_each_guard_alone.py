@@ -51,7 +51,11 @@ _FORM = {
     "config.secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "revision": "1",
 }
+_ROUTE_FORM = {"name": "made", "integration_id": str(an_id(OURS)), "revision": "1"}
 FORMS: dict[str, dict[str, str]] = {
+    "POST /customer/integration-routes/new": _ROUTE_FORM,
+    "POST /customer/integration-routes/<uuid:route_id>/edit": _ROUTE_FORM,
+    "POST /customer/integration-routes/<uuid:route_id>/delete": {"confirm": "yes"},
     "POST /customer/integrations/<channel:type_>/new": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
@@ -73,7 +77,10 @@ REFERENCES: dict[str, Any] = {
         {"integration_id": str(an_id(THEIRS))},
         {"fallback_integration_id": str(an_id(THEIRS))},
     ],
-    "POST /customer/deliveries/replay": [{"status": "DELIVERED", "integration_id": str(an_id(THEIRS))}],
+    "POST /customer/deliveries/replay": [
+        {"status": "DELIVERED", "integration_id": str(an_id(THEIRS))},
+        {"status": None, "delivery_ids": [str(an_id(THEIRS))]},
+    ],
 }
 """Bodies that name what is another's."""
 

@@ -27,6 +27,9 @@ SENTENCES: Final = {
     "deleted": "Deleted.",
     "acknowledged": "Acknowledged.",
     "closed": "Closed.",
+    "cancelled": "Cancelled: it is not sent.",
+    "replayed": "Sent again: this is the new delivery.",
+    "replaying": "Sent again: {}.",
 }
 """``{}`` is the number that was given."""
 
