@@ -89,6 +89,7 @@ SAFE_WITHOUT = {
     "GET /customer/channel-types": "it asks the plugins, not the database",
     "GET /customer/integrations/<channel:type_>/new": "as above",
     "POST /customer/integrations/<channel:type_>/new": "it only adds a row, and the tenant is the caller's",
+    "POST /customer/integration-routes/new": "as above; the store refuses a foreign integration",
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",
     "POST /customer/users": "as above",

@@ -194,19 +194,45 @@ async def test_a_strangers_channel_has_its_card_its_form_and_its_test(
         await page.get_by_text("The test arrived.").wait_for()
         assert await page.get_by_text(EVIL, exact=True).is_visible()
         assert channel.heard == [("wail", 7, SECRET, ["north", "roof"])]
-
         await page.get_by_role("link", name="roof").first.click()
         assert await page.locator("meter").get_attribute("value") == "1"
+        assert await page.title() != "owned"
+        assert await violations(page) == []
+    assert complaints == []
+
+
+async def test_a_secret_stays_until_another_is_typed(siren: None, database: Database, tmp_path: Path) -> None:
+    config, plugins = installed(tmp_path, "siren")
+    channel: Any = plugins.channels["siren"]
+    channel.gate.set()
+    complaints: list[str] = []
+    async with site(database, config, plugins) as (url, _), browsing(complaints) as page:
+        await log_in(page, url)
+        await page.goto(f"{url}/customer/integrations/siren/new")
+        await page.get_by_label("Name (required)").fill("roof")
+        await page.get_by_label("Tone").select_option("low")
+        await page.get_by_label("Key").fill(SECRET)
+        await page.get_by_role("button", name="Add", exact=True).click()
+        await page.get_by_role("heading", name="roof").wait_for()
         await page.get_by_role("link", name="Change").click()
-        assert await page.get_by_label("Key").input_value() == ""
-        await page.get_by_text("A value is stored.").wait_for()
+        await page.get_by_role("button", name="Key: Replace the stored value").wait_for()
+        assert SECRET not in await page.content()
         await page.get_by_label("Seconds").fill("13")
         await page.get_by_role("button", name="Save").click()
         await page.get_by_role("heading", name="roof").wait_for()
         await page.get_by_role("button", name="Send a test").click()
         await page.get_by_text("The test did not arrive.").wait_for()
-        assert channel.heard[-1] == ("wail", 13, SECRET, ["north", "roof"]), "its secret stayed"
-        assert await page.title() != "owned"
+        assert channel.heard == [("low", 13, SECRET, [])], "its secret stayed"
+
+        await page.get_by_role("link", name="roof").first.click()
+        await page.get_by_role("link", name="Change").click()
+        await page.get_by_role("button", name="Key: Replace the stored value").press("Enter")
+        assert await page.evaluate("document.activeElement.type") == "password"
+        await page.keyboard.type("another key")
+        await page.get_by_role("button", name="Save").click()
+        await page.get_by_role("button", name="Send a test").click()
+        await page.get_by_text("The test did not arrive.").wait_for()
+        assert channel.heard[-1][2] == "another key"
         assert await violations(page) == []
     assert complaints == []
 

@@ -8,7 +8,7 @@ from typing import Any
 from pulse_core.masking import MASK
 from pulse_server.web.forms.basics import ABSENT, Control, Field, Option, Place, Reading, Showing, among, same
 from pulse_server.web.forms.raw import Raw
-from pulse_server.web.forms.scalars import Choice, Number, Secret, Text, number
+from pulse_server.web.forms.scalars import Choice, Number, Text, number
 
 _MOST_ROWS = 500
 _MOVED = "type it again: it has another place in the list now, and the stored one cannot move along"
@@ -181,9 +181,7 @@ class Map(Field):
             return _raw(self).show(value, place, showing)
         items = list((current or {}).items())
         room = max(0, (self.most or _MOST_ROWS) - len(items))
-        # Browsers take a form with more than three passwords for several forms.
-        usual = 2 if not isinstance(self.item, Secret) else 0 if items else 1
-        spares = min(room, showing.spares(place, usual))
+        spares = min(room, showing.spares(place, 2))
         rows = [*items, *[("", ABSENT)] * spares]
         children = [self._row(at, key, each, place, showing) for at, (key, each) in enumerate(rows)]
         return self.control("map", place, children=children, can_grow=room > spares)
