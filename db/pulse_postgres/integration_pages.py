@@ -35,6 +35,13 @@ _NAMES = """
     WHERE tenant_id = $1 AND integration_id = ANY($2::uuid[])
 """
 _ROUTES_LEFT = "SELECT route_id FROM integration_routes WHERE tenant_id = $1 AND route_id = ANY($2::uuid[])"
+_TARGETS = f"""
+    SELECT integration_id, name, type, enabled FROM integrations
+    WHERE tenant_id = $1 AND {LIVE} AND ($2::uuid[] IS NULL OR integration_id = ANY($2::uuid[]))
+    ORDER BY lower(name), integration_id LIMIT {{limit}}
+"""
+TARGETS_AT_MOST = 1000
+"""Nobody chooses from a longer list."""
 
 INTEGRATION_ORDERS = Orders(
     by={
@@ -113,6 +120,19 @@ async def routes_left(pool: Connections, tenant_id: str, route_ids: Collection[u
     with asking():
         rows = await pool.fetch(_ROUTES_LEFT, tenant_id, list(route_ids))
     return {row["route_id"] for row in rows}
+
+
+async def targets(
+    pool: Connections, tenant_id: str, only: Sequence[uuid.UUID] | None = None
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """What routes can lead to, by id in the order of their names: ``name``, ``type``, ``enabled``.
+
+    :param only: these; otherwise all, but at most :data:`TARGETS_AT_MOST`.
+    """
+    query = _TARGETS.format(limit=TARGETS_AT_MOST if only is None else max(1, len(only)))
+    with asking():
+        rows = await pool.fetch(query, tenant_id, None if only is None else list(only))
+    return {row["integration_id"]: dict(row) for row in rows}
 
 
 async def route_page(

@@ -21,16 +21,21 @@ WAIT_S = 20.0
 _LOOK_EVERY_S = 0.2
 
 
-async def tried(pool: TenantPool, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> dict[str, Any]:
-    """Have a test delivered; return the delivery when it is finished, or after a while as it is (``next`` says so).
+async def begun(pool: TenantPool, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> uuid.UUID:
+    """Have a test delivered; return the delivery's id.
 
     :raises NotFound: there is no such integration.
     :raises Conflict: it is disabled.
     :raises TooMany: the tenant has tested too often.
     """
-    delivery_id = await DeliveryRequests(pool).test(
+    return await DeliveryRequests(pool).test(
         tenant_id, integration_id, lambda made: a_test(tenant_id, made, actor), actor=actor
     )
+
+
+async def tried(pool: TenantPool, tenant_id: str, integration_id: uuid.UUID, *, actor: str) -> dict[str, Any]:
+    """As :func:`begun`; return the delivery when it is finished, or after a while as it is (``next`` says so)."""
+    delivery_id = await begun(pool, tenant_id, integration_id, actor=actor)
     until = time.monotonic() + WAIT_S
     while True:
         delivery = await one_delivery(pool, tenant_id, delivery_id)

@@ -15,7 +15,14 @@ from pulse_postgres.alert_requests import AlertRequests
 from pulse_postgres.audit_pages import AuditFilter, own_audit_page
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.counts import count_all
-from pulse_postgres.delivery.pages import DeliveryFilter, deliveries_of_alert, delivery_page, one_delivery
+from pulse_postgres.delivery.pages import (
+    DeliveryFilter,
+    batch_of,
+    caused_by,
+    deliveries_of_alert,
+    delivery_page,
+    one_delivery,
+)
 from pulse_postgres.delivery.requests import DeliveryRequests
 from pulse_postgres.device_requests import DeviceChanges, DeviceRequests
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
@@ -24,7 +31,7 @@ from pulse_postgres.identity.user_pages import user_page
 from pulse_postgres.identity.user_requests import UserChanges, UserRequests
 from pulse_postgres.incidents import AlertFilter, alert_page, one_alert
 from pulse_postgres.integration_health import health_of
-from pulse_postgres.integration_pages import names_of
+from pulse_postgres.integration_pages import names_of, targets
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.paging import Page
 from pulse_postgres.pool import open_pool
@@ -77,6 +84,9 @@ READS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
     "deliveries": lambda pool, tenant: delivery_page(pool, DeliveryFilter(), tenant_id=tenant),
     "of an alert": lambda pool, tenant: deliveries_of_alert(pool, tenant, THEIR_ID),
     "delivery": lambda pool, tenant: one_delivery(pool, tenant, THEIR_ID),
+    "targets": targets,
+    "batch": lambda pool, tenant: batch_of(pool, tenant, THEIR_ID),
+    "caused": lambda pool, tenant: caused_by(pool, tenant, THEIR_ID),
     "names": lambda pool, tenant: names_of(pool, tenant, [THEIR_ID]),
     "devices": lambda pool, tenant: device_page(pool, DeviceFilter(), tenant_id=tenant),
     "device": lambda pool, tenant: one_device(pool, tenant, "d"),
@@ -104,7 +114,9 @@ async def found(read: Callable[[Any, str], Awaitable[Any]], pool: Any, tenant_id
 async def test_each_guard_suffices_alone(
     web: asyncpg.Pool[Any], database: Database, read: Callable[[Any, str], Awaitable[Any]]
 ) -> None:
-    judged(database, "UPDATE deliveries SET status = 'DEAD' RETURNING true")
+    judged(
+        database, "UPDATE deliveries SET status = 'DEAD', cause = 'fallback', caused_by = delivery_id RETURNING true"
+    )
     assert await found(read, TenantPool(web, THEIRS), THEIRS), "the control: they see it themselves"
     assert not await found(read, TenantPool(web, OURS), THEIRS), "the query names them, row-level security us"
     judged(database, "DELETE FROM tenants WHERE tenant_id = %s RETURNING true", OURS)

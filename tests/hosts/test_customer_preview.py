@@ -11,7 +11,7 @@ from pulse_postgres.connections import TenantPool
 from pulse_postgres.pool import open_pool
 from pulse_postgres.route_preview import recent_changes
 from pulse_server.outputs.previews import RoutePreview
-from pulse_server.web.customer import routes
+from pulse_server.web.customer import route_previews
 from support.batches import judged
 from support.told import an_alert
 
@@ -62,7 +62,7 @@ async def test_it_counts_what_would_have_been_sent(customer: Caller, past: Datab
 
 
 async def test_what_is_cut_is_said(customer: Caller, past: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "_PREVIEWED", 2)
+    monkeypatch.setattr(route_previews, "_PREVIEWED", 2)
     found = await preview(customer, deliver_on=["OPEN", "CLOSED"])
     assert (found["changes"], found["complete"], found["notifications"]) == (2, False, 2)
 

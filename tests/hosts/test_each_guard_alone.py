@@ -54,10 +54,14 @@ _FORM = {
     "config.secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "revision": "1",
 }
+_ROUTE_FORM = {"name": "made", "integration_id": str(an_id(OURS)), "revision": "1"}
 FORMS: dict[str, dict[str, str]] = {
     "POST /customer/devices/new": {"device_id": "made", "site_id": "s"},
     "POST /customer/devices/<device_id>/edit": {"name": "changed", "revision": "1"},
     "POST /customer/devices/<device_id>/commands/new": {"name": "blink"},
+    "POST /customer/integration-routes/new": _ROUTE_FORM,
+    "POST /customer/integration-routes/<uuid:route_id>/edit": _ROUTE_FORM,
+    "POST /customer/integration-routes/<uuid:route_id>/delete": {"confirm": "yes"},
     "POST /customer/integrations/<channel:type_>/new": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/edit": _FORM,
     "POST /customer/integrations/<uuid:integration_id>/delete": {"confirm": "yes"},
@@ -93,7 +97,10 @@ REFERENCES: dict[str, Any] = {
         {"integration_id": str(an_id(THEIRS))},
         {"fallback_integration_id": str(an_id(THEIRS))},
     ],
-    "POST /customer/deliveries/replay": [{"status": "DELIVERED", "integration_id": str(an_id(THEIRS))}],
+    "POST /customer/deliveries/replay": [
+        {"status": "DELIVERED", "integration_id": str(an_id(THEIRS))},
+        {"status": None, "delivery_ids": [str(an_id(THEIRS))]},
+    ],
 }
 """Bodies that name what is another's."""
 
@@ -102,6 +109,7 @@ SAFE_WITHOUT = {
     "GET /customer/channel-types": "it asks the plugins, not the database",
     "GET /customer/integrations/<channel:type_>/new": "as above",
     "POST /customer/integrations/<channel:type_>/new": "it only adds a row, and the tenant is the caller's",
+    "POST /customer/integration-routes/new": "as above; the store refuses a foreign integration",
     "POST /customer/integrations": "it only adds a row, and the tenant that it gives it is the caller's",
     "POST /customer/integrations/<channel:type_>": "as above",
     "POST /customer/users": "as above",

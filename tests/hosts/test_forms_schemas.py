@@ -43,6 +43,7 @@ _leaf: st.SearchStrategy[Pair] = st.one_of(
     st.lists(_text, min_size=1, max_size=4, unique=True).map(_enum),
     st.just(_enum([1, 2, 3, 10])),
     st.just(_enum(["1", 1, True])),
+    st.just(({"enum": [4, None, 5], "enumNames": ["MAJOR", "none", "MAJOR"]}, st.sampled_from([4, 5]))),
     _text.map(lambda text: ({"const": text}, st.just(text))),
 )
 
@@ -165,6 +166,7 @@ def hostile(evil: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "integer": {"type": "integer", "minimum": evil, "maximum": evil, "multipleOf": evil},
         "choice": {"enum": [evil, "other"]},
         "list": {"enum": [evil, "b", "c", "d", "e"]},
+        "named": {"enum": [1, 2], "enumNames": [evil, evil]},
         "flag": {"type": "boolean", "default": evil},
         "lines": {"type": "array", "items": {"type": "string"}, "maxItems": evil},
         "rows": {"type": "array", "items": {"type": "object", "properties": {evil: {"type": "string", **about}}}},
@@ -185,8 +187,8 @@ def hostile(evil: str) -> tuple[dict[str, Any], dict[str, Any]]:
         },
     }
     value = {
-        "text": evil, "secret": MASK, "integer": evil, "choice": evil, "list": f"unknown {evil}", "flag": evil,
-        "lines": [evil, "b"], "rows": [{evil: evil}], "map": {evil: evil}, "secrets": {evil: MASK},
+        "text": evil, "secret": MASK, "integer": evil, "choice": evil, "list": f"unknown {evil}", "named": 2,
+        "flag": evil, "lines": [evil, "b"], "rows": [{evil: evil}], "map": {evil: evil}, "secrets": {evil: MASK},
         "union": {evil: evil}, "json": {evil: [evil]}, "checks": [evil], evil: evil,
     }  # fmt: skip
     return schema, value
@@ -225,6 +227,8 @@ def test_nothing_hostile_becomes_part_of_the_page(evil: str) -> None:
         {"$defs": {"N": {"$ref": "#/$defs/N"}}, "$ref": "#/$defs/N"},
         {"$defs": [], "type": "object", "properties": {"a": {"allOf": [{"type": "string"}]}}},
         {"type": "object", "properties": {"a": {"enum": []}, "b": {"anyOf": []}, "c": {"oneOf": [7]}}},
+        {"type": "object", "properties": {"a": {"enum": ["x", "y"], "enumNames": ["one"]}}},
+        {"type": "object", "properties": {"a": {"enum": ["x", "y"], "enumNames": {"x": "one"}}}},
         {"type": "object", "properties": {"a": {"type": "array"}, "b": {"type": "array", "prefixItems": []}}},
     ],
 )

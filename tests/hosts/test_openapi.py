@@ -33,6 +33,8 @@ PAGES = {
     "/", "/live", "/live/data.json", "/docs", "/docs/assets/<name>", "/static/<path:filename>",
     "/assets/<version>/<name>",
     "/login", "/login/<provider>", "/callback",
+    "/customer/integration-routes/new", "/customer/integration-routes/<uuid:route_id>/edit",
+    "/customer/integration-routes/<uuid:route_id>/delete",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
 }  # fmt: skip

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-import pulse_server.trial
 from pulse_core.config import DEFAULT_PLUGINS
 from pulse_core.secrets import SecretBox
 from support.admin import Admin, admin_api
@@ -158,15 +157,22 @@ async def test_it_is_deleted_by_whoever_says_so_twice(browser: Browser, database
     assert judged(database, "SELECT count(*) FROM audit_log WHERE action = 'integration.delete'") == [(1,)]
 
 
-async def test_a_test_shows_what_happened(
-    browser: Browser, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pulse_server.trial, "WAIT_S", 0.0)  # nobody delivers here
+async def test_a_test_shows_what_happens_as_it_happens(browser: Browser, database: Database) -> None:
     path = await made(browser)
-    shown = await browser.post(f"{path}/test", {"csrf_token": (await browser.go(path)).token})
-    assert shown.status == 200
-    assert "It is not finished yet" in shown.text
-    assert judged(database, "SELECT cause FROM deliveries") == [("test",)]
+    to = (await browser.post(f"{path}/test", {"csrf_token": (await browser.go(path)).token})).to
+    ((delivery_id, cause),) = judged(database, "SELECT delivery_id, cause FROM deliveries")
+    assert (to, cause) == (f"/customer/deliveries/{delivery_id}", "test")
+    for status, said in (
+        ("PENDING", "Queued: the first attempt is"),
+        ("SENDING", "Connecting: an attempt is under way"),
+        ("DELIVERED", "The test arrived"),
+        ("DEAD", "The test did not arrive"),
+    ):
+        judged(database, "UPDATE deliveries SET status = %s RETURNING true", status)
+        shown = (await browser.go(to)).text
+        assert "<h1>Test of on call" in shown
+        assert said in shown
+        assert ("Send another test" in shown) == (status in {"DELIVERED", "DEAD"})
 
 
 async def test_every_channel_that_is_installed_has_its_form(admin: Admin, browser: Browser) -> None:

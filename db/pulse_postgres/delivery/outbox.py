@@ -15,7 +15,7 @@ from pulse_postgres.pool import CONNECT_TIMEOUT_S, listen, unavailable
 from pulse_postgres.sqltime import at, us
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     import asyncpg
 
@@ -72,7 +72,7 @@ class PostgresDeliveries:
         """See :class:`~pulse_core.ports.DeliveryStore`."""
         with unavailable():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
-                return await claim(
+                claimed = await claim(
                     connection,
                     worker,
                     now_us=now_us,
@@ -82,6 +82,8 @@ class PostgresDeliveries:
                     rooms=rooms,
                     running=running or {},
                 )
+        self._tell((each.tenant_id, str(each.delivery_id)) for each in claimed.deliveries)
+        return claimed
 
     async def take_over(self, worker: str, *, now_us: int, lease_until_us: int, limit: int) -> list[ClaimedDelivery]:
         """See :class:`~pulse_core.ports.DeliveryStore`."""
@@ -103,11 +105,17 @@ class PostgresDeliveries:
                 dead = [row for row in finished if row["status"] == DeliveryStatus.DEAD and row["cause"] == "alert"]
                 await stand_in(connection, [(row["tenant_id"], row["delivery_id"]) for row in dead], now_us)
                 await write_breakers(connection, breakers or {})
+        self._tell((attempt.tenant_id, str(attempt.delivery_id)) for attempt in attempts)
+        self._tell(
+            ((each.tenant_id, str(each.integration_id)) for each in attempts if each.disable is not None),
+            Kind.INTEGRATIONS,
+        )
+
+    def _tell(self, changed: Iterable[tuple[str, str]], kind: Kind = Kind.DELIVERIES) -> None:
+        """Tell whoever looks on which things of which tenants have changed."""
         if self._board is not None:
-            for attempt in attempts:
-                self._board.note(attempt.tenant_id, Kind.DELIVERIES, (str(attempt.delivery_id),))
-                if attempt.disable is not None:
-                    self._board.note(attempt.tenant_id, Kind.INTEGRATIONS, (str(attempt.integration_id),))
+            for tenant_id, id_ in changed:
+                self._board.note(tenant_id, kind, (id_,))
 
     async def breakers(self) -> list[OpenBreaker]:
         """See :class:`~pulse_core.ports.DeliveryStore`."""

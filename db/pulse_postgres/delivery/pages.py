@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from pulse_core.errors import NotFound
+from pulse_core.records import DeliveryStatus
 from pulse_postgres.acting import asking
 from pulse_postgres.incidents import of_each_tenant
 from pulse_postgres.paging import Page, Where, item_of
@@ -52,6 +53,19 @@ _ATTEMPTS = """
 """
 
 _OF_AN_ALERT_AT_MOST = 1000
+_CAUSED_AT_MOST = 20
+
+_CAUSED = f"""
+    SELECT delivery_id, cause, status, created_at FROM deliveries WHERE tenant_id = $1 AND caused_by = $2
+    ORDER BY created_at, delivery_id LIMIT {_CAUSED_AT_MOST}
+"""
+# One transaction makes them, and it gives them all its own time.
+_BATCH = """
+    SELECT b.status, b.cause, b.created_at, count(*) AS count FROM deliveries d
+    JOIN deliveries b ON b.tenant_id = d.tenant_id AND b.created_at = d.created_at AND b.cause = d.cause
+    WHERE d.tenant_id = $1 AND d.delivery_id = $2 GROUP BY b.status, b.cause, b.created_at
+"""
+_FINISHED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.DEAD, DeliveryStatus.CANCELLED})
 
 
 class DeliveryFilter(Struct, frozen=True, kw_only=True):
@@ -63,6 +77,7 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
     cause: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
+    delivery_ids: list[uuid.UUID] | None = None
 
     def where(self, where: Where, columns: str = "") -> Where:
         """Add the conditions; ``columns`` stands before each column's name (``d.``)."""
@@ -75,6 +90,7 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
             where.add_given(f"{columns}{name} = {{}}", value)
         where.add_given(f"{columns}created_at >= {{}}", self.created_from)
         where.add_given(f"{columns}created_at < {{}}", self.created_before)
+        where.add_given(f"{columns}delivery_id = ANY({{}}::uuid[])", self.delivery_ids)
         return where
 
 
@@ -112,6 +128,31 @@ async def deliveries_of_alert(pool: Connections, tenant_id: str, alert_id: uuid.
     rows = (await of_each_tenant(pool, _DELIVERIES, "d", inner, part, tenant_id))[: part.limit]
     attempts = await _attempts(pool, rows)
     return [_item(row, attempts) for row in reversed(rows)]
+
+
+async def caused_by(pool: Connections, tenant_id: str, delivery_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What a delivery caused, the oldest first: its fallback, its replays. Each: delivery_id, cause, status, when."""
+    with asking():
+        return [dict(row) for row in await pool.fetch(_CAUSED, tenant_id, delivery_id)]
+
+
+async def batch_of(pool: Connections, tenant_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
+    """What was made at once with a delivery, and for the same cause: how many, how many in each status, when.
+
+    :raises NotFound: there is no such delivery.
+    """
+    with asking():
+        rows = await pool.fetch(_BATCH, tenant_id, delivery_id)
+    if not rows:
+        raise NotFound("there is no such delivery")
+    counts = {row["status"]: row["count"] for row in rows}
+    return {
+        "cause": rows[0]["cause"],
+        "created_at": rows[0]["created_at"],
+        "count": sum(counts.values()),
+        "finished": sum(count for status, count in counts.items() if status in _FINISHED),
+        "statuses": {str(status): counts.get(status, 0) for status in DeliveryStatus},
+    }
 
 
 async def _attempts(pool: Connections, deliveries: list[asyncpg.Record]) -> dict[uuid.UUID, list[dict[str, Any]]]:

@@ -109,8 +109,8 @@ class DeliveryRequests:
         with asking():
             return int(await self._pool.fetchval(_COUNT.format(where), *where.arguments))
 
-    async def replay_all(self, tenant_id: str, wanted: DeliveryFilter, *, count: int, actor: str) -> int:
-        """Have every finished delivery that fits made again, but those replayed before; return how many.
+    async def replay_all(self, tenant_id: str, wanted: DeliveryFilter, *, count: int, actor: str) -> list[uuid.UUID]:
+        """Have every finished delivery that fits made again, but those replayed before; return the new ones' ids.
 
         :param count: as many as that must fit, or nothing is done.
         :raises Conflict: it is another number by now, or more than 10,000.
@@ -121,14 +121,16 @@ class DeliveryRequests:
             found = int(await connection.fetchval(_COUNT.format(where), *where.arguments))
             if found > REPLAYED_AT_MOST:
                 raise Conflict(f"{found} deliveries match, and {REPLAYED_AT_MOST} is the most at once: narrow it down")
+            made: list[uuid.UUID] = []
             if found == count:
-                found = len(await connection.fetch(_REPLAY.format(where), *where.arguments))
+                made = [row[0] for row in await connection.fetch(_REPLAY.format(where), *where.arguments)]
+                found = len(made)
             if found != count:
                 raise Conflict(f"count says {count}, but {found} deliveries match now: nothing was replayed")
             asked = {name: value for name, value in msgspec.to_builtins(wanted).items() if value is not None}
             details = {**asked, "count": found}
             await audit(connection, actor, "delivery.replay-all", tenant_id=tenant_id, details=details)
-        return found
+        return made
 
     async def cancel(self, tenant_id: str, delivery_id: uuid.UUID, *, actor: str) -> None:
         """Let a delivery that waits for an attempt never be attempted again; what waited behind it may go.

@@ -29,7 +29,10 @@ from pulse_server.inputs.fields import (
 class ReplayBody(Body):
     """Which deliveries to make again. Those replayed before are left out, and those that cannot be delivered."""
 
-    status: Literal["DEAD", "CANCELLED", "DELIVERED"] = "DEAD"
+    status: Literal["DEAD", "CANCELLED", "DELIVERED"] | None = "DEAD"
+    """Null: any of these."""
+    delivery_ids: list[uuid.UUID] | None = Field(None, min_length=1, max_length=1000)
+    """Of these alone."""
     integration_id: uuid.UUID | None = None
     alert_id: uuid.UUID | None = None
     cause: Cause | None = None

@@ -76,3 +76,16 @@ class Replayed(Answer):
 
     count: int = Field(ge=0)
     dry_run: bool
+    first: uuid.UUID | None = None
+    """One of the new ones: ``/deliveries/{id}/batch`` tells how far they are."""
+
+
+class Batch(Answer):
+    """Deliveries that were made at once and for the same cause, and how far they are."""
+
+    cause: Cause
+    created_at: Time
+    count: int = Field(ge=1)
+    finished: int = Field(ge=0)
+    """So many of them are delivered, given up or cancelled."""
+    statuses: dict[DeliveryStatus, int]

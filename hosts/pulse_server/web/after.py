@@ -50,6 +50,9 @@ SENTENCES: Final = {
     "tenant_removed": "Removed, with everything that was theirs.",
     "queued": "Queued. What becomes of it stands below.",
     "saved_without_rejects": "Saved. MODE is PROD, so no refused messages are kept.",
+    "cancelled": "Cancelled: it is not sent.",
+    "replayed": "Sent again: this is the new delivery.",
+    "replaying": "Sent again: {}.",
 }
 """``{}`` is the number that was given; of 1, the sentence whose name ends with ``_one``, where there is one."""
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response
 
-from pulse_postgres.delivery.pages import DeliveryFilter, delivery_page, one_delivery
+from pulse_core.errors import NotFound
+from pulse_postgres.delivery.pages import DeliveryFilter, batch_of, caused_by, delivery_page, one_delivery
+from pulse_postgres.integration_pages import shown_route, targets
 from pulse_postgres.paging import parted
 from pulse_server.inputs import DeliveryPage, DeliveryPart
-from pulse_server.outputs.deliveries import Delivery, DeliveryList
+from pulse_server.outputs.deliveries import Batch, Delivery, DeliveryList
+from pulse_server.route_sentences import sentence
+from pulse_server.web import after, pages
 from pulse_server.web.bodies import query_as
-from pulse_server.web.customer.own import own
+from pulse_server.web.customer.own import Own, own
 from pulse_server.web.described import described
-from pulse_server.web.replies import page_reply, reply
+from pulse_server.web.replies import page_reply, parts_of, reply
+from pulse_server.web.views import either
 
 if TYPE_CHECKING:
     import uuid
@@ -25,9 +33,14 @@ blueprint = Blueprint("customer_deliveries", __name__)
 @described(DeliveryList, query=DeliveryPage)
 async def show() -> Response:
     """The tenant's deliveries, newest first."""
-    part, wanted = parted(query_as(DeliveryPage).model_dump())
+    part, wanted = parted(query_as(DeliveryPage, blank=pages.wanted()).model_dump())
     mine = own()
-    return page_reply(await delivery_page(mine.pool, DeliveryFilter(**wanted), tenant_id=mine.tenant_id, **part))
+    found = await delivery_page(mine.pool, DeliveryFilter(**wanted), tenant_id=mine.tenant_id, **part)
+
+    async def besides() -> dict[str, Any]:
+        return {"targets": await targets(mine.pool, mine.tenant_id), "wanted": wanted}
+
+    return await either("customer/deliveries.html", parts_of(found), besides=besides)
 
 
 @blueprint.get("/delivery-status")
@@ -44,7 +57,17 @@ async def status() -> Response:
 async def one(delivery_id: uuid.UUID) -> Response:
     """One delivery with its attempts."""
     mine = own()
-    return reply(await one_delivery(mine.pool, mine.tenant_id, delivery_id))
+    found = await one_delivery(mine.pool, mine.tenant_id, delivery_id)
+    return await either("customer/delivery.html", found, besides=partial(_around, mine, found))
+
+
+@blueprint.get("/deliveries/<uuid:delivery_id>/batch")
+@described(Batch)
+async def batch(delivery_id: uuid.UUID) -> Response:
+    """What was made at once with it, and for the same cause, as by a replay of many: how far that is."""
+    mine = own()
+    found = await batch_of(mine.pool, mine.tenant_id, delivery_id)
+    return await either("customer/delivery_batch.html", found, besides=partial(_listed, found))
 
 
 @blueprint.post("/deliveries/<uuid:delivery_id>/cancel")
@@ -53,4 +76,27 @@ async def cancel(delivery_id: uuid.UUID) -> Response:
     """Do not attempt it again; 409 when it is finished, or an attempt is under way."""
     mine = own()
     await mine.requests.cancel(mine.tenant_id, delivery_id, actor=mine.actor)
+    if pages.wanted():
+        return after.to(f"/customer/deliveries/{delivery_id}", "cancelled")
     return reply(await one_delivery(mine.pool, mine.tenant_id, delivery_id))
+
+
+async def _listed(found: dict[str, Any]) -> dict[str, Any]:
+    """What the list of a batch's deliveries is asked for with."""
+    from_, until = found["created_at"], found["created_at"] + dt.timedelta(microseconds=1)
+    return {
+        "filters": {"cause": found["cause"], "created_from": from_.isoformat(), "created_before": until.isoformat()}
+    }
+
+
+async def _around(mine: Own, found: dict[str, Any]) -> dict[str, Any]:
+    """What the page of a delivery says besides: its route in a sentence, what it caused, whether it may be replayed."""
+    caused = await caused_by(mine.pool, mine.tenant_id, found["delivery_id"])
+    live = await targets(mine.pool, mine.tenant_id, [found["integration_id"]])
+    around: dict[str, Any] = {"caused": caused, "target": live.get(found["integration_id"]), "route": None}
+    if found["route_id"] is not None:
+        with suppress(NotFound):  # it may be deleted since
+            route = shown_route(await mine.integrations.get_route(mine.tenant_id, found["route_id"]))
+            ids = {route["integration_id"], route["fallback_integration_id"]} - {None}
+            around["route"] = sentence(route, await targets(mine.pool, mine.tenant_id, [*ids]))
+    return around

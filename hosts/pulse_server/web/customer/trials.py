@@ -8,11 +8,11 @@ from quart import Blueprint, Response
 
 from pulse_core.errors import NotFound
 from pulse_server.outputs.deliveries import Delivery
-from pulse_server.trial import tried
+from pulse_server.trial import begun, tried
+from pulse_server.web import pages
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
 from pulse_server.web.replies import reply
-from pulse_server.web.views import either
 
 if TYPE_CHECKING:
     import uuid
@@ -24,9 +24,15 @@ blueprint = Blueprint("customer_trials", __name__, url_prefix="/integrations")
 @blueprint.post("/<channel:type_>/<uuid:integration_id>/test")
 @described(Delivery, also={202: Delivery})
 async def run(integration_id: uuid.UUID, type_: str | None = None) -> Response:
-    """Deliver a test at once: 200 with the delivery and its attempt, or 202 while it is not finished."""
+    """Deliver a test at once: 200 with the delivery and its attempt, or 202 while it is not finished.
+
+    A browser goes to the delivery's page, which shows what happens as it happens.
+    """
     mine = own()
     if type_ not in {None, (await mine.integrations.get(mine.tenant_id, integration_id))["type"]}:
         raise NotFound("there is no such integration")
+    if pages.wanted():
+        made = await begun(mine.pool, mine.tenant_id, integration_id, actor=mine.actor)
+        return pages.to(f"/customer/deliveries/{made}")
     delivery = await tried(mine.pool, mine.tenant_id, integration_id, actor=mine.actor)
-    return await either("customer/tried.html", delivery, lambda value: reply(value, 202 if value["next"] else 200))
+    return reply(delivery, 202 if delivery["next"] else 200)

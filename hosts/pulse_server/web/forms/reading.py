@@ -111,7 +111,14 @@ def _fixed(_: _Reader, schema: dict[str, Any], about: dict[str, Any]) -> Field |
     if not isinstance(values, list) or not values:
         return None
     nullable = about["nullable"] or None in values
-    return Choice(values=tuple(each for each in values if each is not None), **{**about, "nullable": nullable})
+    names = schema.get("enumNames")
+    named = isinstance(names, list) and len(names) == len(values) and all(isinstance(each, str) for each in names)
+    chosen = [at for at, each in enumerate(values) if each is not None]
+    return Choice(
+        values=tuple(values[at] for at in chosen),
+        labels=tuple(names[at] for at in chosen) if names and named else (),
+        **{**about, "nullable": nullable},
+    )
 
 
 def _simple(_: _Reader, schema: dict[str, Any], about: dict[str, Any]) -> Field | None:

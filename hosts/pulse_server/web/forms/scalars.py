@@ -40,7 +40,8 @@ class Text(Field):
             return self.control("area", place, value=plain(text), attrs={**attrs, "rows": 4})
         harmless = text == text.strip() and text.isascii()
         kind = _KINDS.get(self.format, "text") if harmless else "text"
-        return self.control("input", place, value=text, attrs={**attrs, "type": kind, "spellcheck": "false"})
+        attrs |= {"type": kind, "spellcheck": "false", "autocomplete": "off"}
+        return self.control("input", place, value=text, attrs=attrs)
 
     def take(self, reading: Reading, place: Place, before: Any) -> Any:
         """What was typed. An empty text is one only where it can be told from none."""
@@ -161,7 +162,7 @@ class Choice(Field):
             options.append(Option(_KEPT, f"{_label(current)} (as it is)", chosen=True))
         if self.nullable or (not known and current in (ABSENT, None)):
             options.insert(0, Option("", "not set" if self.nullable else "choose …", current in (ABSENT, None)))
-        few = len(options) <= _RADIOS and not (self.nullable or options[0].token == "")
+        few = len(options) <= _RADIOS and not (self.nullable or self.labels or options[0].token == "")
         return self.control("radios" if few else "select", place, options=options)
 
     def take(self, reading: Reading, place: Place, before: Any) -> Any:

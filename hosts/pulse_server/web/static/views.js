@@ -44,7 +44,10 @@
     if (stream !== null || document.hidden) return;
     const opened = new EventSource(said.dataset.events);
     stream = opened;
-    opened.addEventListener("ready", () => { said.textContent = "Updates by itself"; });
+    opened.addEventListener("ready", () => {
+      said.textContent = "Updates by itself";
+      if ("busy" in live().dataset) soon();
+    });
     opened.addEventListener("resync", () => {
       said.textContent = "Updates by itself";
       document.dispatchEvent(new CustomEvent("pulse:again"));
