@@ -6,7 +6,15 @@ convert them exactly up to the year 2255 (2**53 microseconds); ``to_timestamp(x 
 
 from __future__ import annotations
 
+import datetime as dt
+
 DAY_US = 86_400_000_000
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def moment(at_us: int) -> dt.datetime:
+    """Microseconds since the epoch as a time, exactly: for statements in which the planner must know it."""
+    return _EPOCH + dt.timedelta(microseconds=at_us)
 
 
 def at(expression: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from pulse_core.api import Aggregate, DeviceKey, PermanentFailure, Series, SeriesSet, StoredReading
 from pulse_core.telemetry_store import NAMES_OF, parts_of
 from pulse_postgres.pool import unavailable
-from pulse_postgres.sqltime import at, us
+from pulse_postgres.sqltime import moment, us
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -24,7 +24,12 @@ ROWS_AT_MOST = 1_000_000
 VALUES_AT_ONCE = 60_000
 """Of more values than these, some are looked at when that is enough: some 0.15 s of work."""
 
-_OF_DEVICE = f"""tenant_id = $1 AND device_id = $2 AND ts >= {at("$3::bigint")} AND ts < {at("$4::bigint")}"""
+# A plan for any time reads every day: measured, 5 s instead of 3 ms.
+_WITHIN = """
+    SELECT set_config('statement_timeout', $1, true), set_config('plan_cache_mode', 'force_custom_plan', true)
+"""
+# Times are sent as such, because only what is constant to the planner keeps it from looking at every day there is.
+_OF_DEVICE = "tenant_id = $1 AND device_id = $2 AND ts >= $3 AND ts < $4"
 _COUNT = f"SELECT count(*) FROM (SELECT FROM telemetry WHERE {_OF_DEVICE} LIMIT $5) AS found"
 # One pass over the readings, however many metrics. What LIMIT and OFFSET part is worked out once a reading and not once
 # an aggregate. A hash of ts chooses: that of a reading is the same for all that say the same.
@@ -50,10 +55,10 @@ _FIRST_NAME = 7
 """The number of the parameter that is the first metric's name."""
 
 _NAMES = f"""
-    SELECT DISTINCT e.key COLLATE "C" FROM unnest($3::bigint[], $4::bigint[]) AS part (since, until)
+    SELECT DISTINCT e.key COLLATE "C" FROM unnest($5::timestamptz[], $6::timestamptz[]) AS part (since, until)
     CROSS JOIN LATERAL (
         SELECT metrics FROM telemetry
-        WHERE tenant_id = $1 AND device_id = $2 AND ts >= {at("part.since")} AND ts < {at("part.until")}
+        WHERE {_OF_DEVICE} AND ts >= part.since AND ts < part.until
         ORDER BY ts DESC LIMIT {NAMES_OF}) AS r
     CROSS JOIN LATERAL jsonb_each(r.metrics) AS e
     WHERE jsonb_typeof(e.value) = 'number' ORDER BY 1
@@ -63,8 +68,7 @@ _RECENT = f"""
     FROM unnest($1::text[], $2::text[]) AS d (tenant_id, device_id)
     CROSS JOIN LATERAL (
         SELECT * FROM telemetry
-        WHERE tenant_id = d.tenant_id AND device_id = d.device_id
-          AND ts >= {at("$3::bigint")} AND ts < {at("$4::bigint")}
+        WHERE tenant_id = d.tenant_id AND device_id = d.device_id AND ts >= $3 AND ts < $4
         ORDER BY ts DESC LIMIT $5) AS r
 """
 
@@ -77,9 +81,10 @@ def reading_of(row: Sequence[Any]) -> StoredReading:
 async def metric_names(pool: Connections, device: DeviceKey, start_us: int, end_us: int) -> list[str]:
     """See :meth:`~pulse_core.api.TelemetryStore.metric_names`."""
     parts = parts_of(start_us, end_us)
-    since, until = [part[0] for part in parts], [part[1] for part in parts]
+    since, until = [moment(part[0]) for part in parts], [moment(part[1]) for part in parts]
+    whole = device.tenant_id, device.device_id, moment(start_us), moment(end_us)
     async with _in_time(pool) as connection:
-        rows = await connection.fetch(_NAMES, device.tenant_id, device.device_id, since, until)
+        rows = await connection.fetch(_NAMES, *whole, since, until)
     return [row[0] for row in rows]
 
 
@@ -96,7 +101,7 @@ async def series(
     if not metrics:
         return SeriesSet([])
     start_us, end_us, bucket_us = times_us
-    whose = (device.tenant_id, device.device_id, start_us, end_us)
+    whose = (device.tenant_id, device.device_id, moment(start_us), moment(end_us))
     async with _in_time(pool) as connection:
         many = await connection.fetchval(_COUNT, *whose, ROWS_AT_MOST + 1)
         if many > ROWS_AT_MOST and not sample:
@@ -116,7 +121,7 @@ async def recent(
     found: dict[DeviceKey, list[StoredReading]] = {device: [] for device in devices}
     tenants, ids = [each.tenant_id for each in devices], [each.device_id for each in devices]
     async with _in_time(pool) as connection:
-        rows = await connection.fetch(_RECENT, tenants, ids, since_us, end_us, limit)
+        rows = await connection.fetch(_RECENT, tenants, ids, moment(since_us), moment(end_us), limit)
     for row in rows:
         found[DeviceKey(row[0], row[1])].append(reading_of(row[2:]))
     return found
@@ -145,7 +150,7 @@ async def _in_time(pool: Connections) -> AsyncIterator[Any]:
     """A connection in a transaction of which no statement takes longer than :data:`WITHIN_MS`."""
     with unavailable():
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(f"SET LOCAL statement_timeout = {WITHIN_MS}")
+            await connection.execute(_WITHIN, str(WITHIN_MS))
             try:
                 yield connection
             except asyncpg.QueryCanceledError as error:

@@ -112,6 +112,7 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         assert time.monotonic() - began < 5, "1 s on a machine that has time"
 
         judged(database, "DELETE FROM telemetry WHERE seq = 0 RETURNING true")
+        await page.get_by_text("an alert", exact=True).wait_for()
         judged(database, _SAY_NOW, "<b>new</b>", 5)
         services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
         await page.get_by_text("<b>new</b>", exact=True).first.wait_for()
@@ -132,10 +133,14 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
         await page.mouse.up()
         await page.get_by_role("button", name="Show the whole time").wait_for()
-        await page.wait_for_function("Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) < 40")
+        await page.wait_for_function(
+            "() => Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) < 40"
+        )
         assert "bucket=1&" in f"{asked[-1]}&", "finer than 10 s"
         await page.get_by_role("button", name="Show the whole time").click()
-        await page.wait_for_function("Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) > 100")
+        await page.wait_for_function(
+            "() => Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) > 100"
+        )
         assert await page.title() == "dev-1 · OpsConductor-Pulse"
         assert await violations(page) == []
     assert complaints == []
@@ -148,11 +153,11 @@ async def test_colours_follow_the_theme(database: Database, tmp_path: Path) -> N
         await page.wait_for_selector('figure[data-chart="messages"][data-drawn="1441"] canvas')
         await page.goto(f"{url}/customer/devices/dev-1")
         await page.wait_for_selector('figure[data-chart="temp"][data-drawn="120"] canvas')
-        await page.wait_for_function(f"({_DRAWN})('temp').includes('15,107,92')")
+        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('15,107,92')")
         await page.emulate_media(color_scheme="dark")
-        await page.wait_for_function(f"({_DRAWN})('temp').includes('99,205,182')")
+        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('99,205,182')")
         await page.evaluate("document.documentElement.dataset.theme = 'light'")
-        await page.wait_for_function(f"({_DRAWN})('temp').includes('15,107,92')")
+        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('15,107,92')")
         assert await violations(page) == []
     assert complaints == []
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pulse_core.api import StoredReading
 
-READINGS = 30
+READINGS = 20
 """So many of the newest are drawn,"""
 _OVER_US = 24 * 3600 * 1_000_000
 """none older than this."""

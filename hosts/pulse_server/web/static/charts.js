@@ -9,7 +9,7 @@
   const POINTS = 360;
   const AHEAD_S = 660;  // a device's clock may run ahead of ours
   const LEAST_PX = 8;
-  const HEIGHT = 190;
+  const HEIGHT = 180;
   const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const INK = { refused: "bad", failed: "bad", opened: "warn", delivered: "good", second: "info" };
   const BAD = ["CRITICAL", "MAJOR"];
@@ -17,9 +17,9 @@
   const DAY_S = 86400;
   const BARS_FROM_S = 600;
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
   // Colours are variables that depend on the theme: only an element's own colour tells which one holds.
   const probe = document.createElement("span");
@@ -116,12 +116,18 @@
     }
 
     caption(lines) {
-      let text;
       if (this.counts) {
-        text = lines.map((line) => `${told(this.values[line].reduce((sum, each) => sum + each, 0))} ${line}`).join(", ");
-      } else if (!this.at.length) {
-        text = "no numbers in this time";
-      } else {
+        this.said.replaceChildren(...lines.map((line) => {
+          const part = document.createElement("span");
+          part.className = "key";
+          part.dataset.line = line;
+          part.textContent = `${told(this.values[line].reduce((sum, each) => sum + each, 0))} ${line}`;
+          return part;
+        }));
+        return;
+      }
+      let text = "no numbers in this time";
+      if (this.at.length) {
         const low = this.values.min.reduce((a, b) => Math.min(a, b));
         const high = this.values.max.reduce((a, b) => Math.max(a, b));
         const latest = this.latest === null ? "" : `latest ${told(this.latest)}, `;
@@ -140,7 +146,7 @@
         width: Math.max(120, this.place.clientWidth), height: HEIGHT, legend: { show: false },
         scales: { x: { time: true, range: () => this.section.window() }, y: this.counts ? { range: grown } : { range: around } },
         padding: [10, 10, null, null],
-        axes: [{ ...axis, values: times }, { ...axis, size: 58, values: (u, ticks) => ticks.map(told) }],
+        axes: [{ ...axis, size: 34, values: times }, { ...axis, size: 58, values: (u, ticks) => ticks.map(told) }],
         series: [{}, ...lines.map((line, place) => ({
           label: line, width: width(line), stroke: () => this.colour(line, place), points: { show: band && line === "avg" ? undefined : false },
           paths: bars, fill: this.counts ? () => faint(this.colour(line, place), bars ? 0.45 : 0.18) : undefined,
@@ -224,7 +230,10 @@
       this.button = root.querySelector("[data-reset]");
       this.charts = new Map([...root.querySelectorAll("figure[data-chart]")].map((each) => [each.dataset.chart, new Chart(each, this)]));
       if (this.button) this.button.addEventListener("click", () => this.reset());
-      document.addEventListener("pulse:told", (event) => { if (this.concerned(event.detail)) this.soon(false); });
+      document.addEventListener("pulse:told", (event) => {
+        if (root.dataset.marks && "alerts" in event.detail) this.unmarked = true;
+        if (this.unmarked || this.concerned(event.detail)) this.soon(false);
+      });
       document.addEventListener("pulse:again", () => this.soon(true));
       new ResizeObserver(() => this.fit()).observe(root);
       if (this.lengthS) setInterval(() => { if (!document.hidden) this.soon(false); }, SLIDE_MS);
@@ -279,6 +288,8 @@
       this.last = Date.now();
       const mine = ++this.asked;
       const whole = this.whole || !this.lengthS || Date.now() - this.lastWhole > WHOLE_MS;
+      const marks = whole || this.unmarked ? this.marks() : null;
+      this.unmarked = false;
       if (this.zoomed && !whole) return;
       this.whole = false;
       const [from, to] = this.zoomed || [this.now() - this.lengthS, this.now() + AHEAD_S];
@@ -286,7 +297,7 @@
       const since = whole ? from : Math.floor(this.now() / bucketS - 3) * bucketS;
       try {
         const [answer] = await Promise.all([
-          this.fetched(this.address(since, to, bucketS, !this.zoomed && !whole ? "last" : "")), whole ? this.marks() : null,
+          this.fetched(this.address(since, to, bucketS, !this.zoomed && !whole ? "last" : "")), marks,
         ]);
         if (mine !== this.asked && whole) this.whole = true;
         if (mine !== this.asked) return;
@@ -331,16 +342,25 @@
 
     async marks() {
       if (!this.root.dataset.marks) return;
-      const found = await this.fetched(this.root.dataset.marks);
+      let found;
+      try {
+        found = await this.fetched(this.root.dataset.marks);
+      } catch {
+        this.unmarked = true;  // the next time
+        return;
+      }
       this.alerts = found.items.map((each) => ({
         from: Date.parse(each.opened_at) / 1000, to: each.closed_at ? Date.parse(each.closed_at) / 1000 : Infinity,
         severity: each.severity_name, text: `${each.severity_name.toLowerCase()}: ${each.summary || each.alert_type}`,
       }));
+      this.root.querySelector("[data-marked]").hidden = !this.alerts.length;
+      this.redraw();
     }
 
     note(text) {
       const place = this.root.querySelector("[data-note]");
-      if (place && (text || place.dataset.ours)) { place.textContent = text; place.dataset.ours = text; }
+      if (this.noted === undefined) this.noted = place.textContent;
+      if (place.textContent !== (text || this.noted)) place.textContent = text || this.noted;
     }
     fit() {
       for (const chart of this.charts.values()) {
