@@ -216,7 +216,7 @@ async def _lock(
 ) -> asyncpg.Record:
     device: asyncpg.Record | None = await connection.fetchrow(_LOCK_DEVICE, tenant_id, device_id)
     if device is None:
-        raise NotFound(f"there is no device {device_id!r} of tenant {tenant_id!r}")
+        raise NotFound("there is no such device")
     if device["revoked"] and not may_be_revoked:
         raise Conflict(f"device {device_id!r} is revoked")
     return device

@@ -116,11 +116,13 @@ SAFE_WITHOUT = {
     "POST /customer/users/new": "as above",
     "GET /customer/users/new": "it asks no database",
     "POST /customer/devices": "as above",
+    "POST /customer/devices/new": "as above",
     "GET /customer/devices/new": "it asks no database",
     "POST /customer/api-tokens": "as above",
     "POST /customer/api-tokens/new": "as above",
     "GET /customer/api-tokens/new": "as above",
     "POST /customer/devices/<device_id>/commands": "as above; a foreign device is refused by the composite foreign key",
+    "POST /customer/devices/<device_id>/commands/new": "as above",
 }
 """The routes at which nothing foreign is to be had even with neither guard, and why."""
 

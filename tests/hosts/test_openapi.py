@@ -35,11 +35,15 @@ PAGES = {
     "/login", "/login/<provider>", "/callback",
     "/customer/integration-routes/new", "/customer/integration-routes/<uuid:route_id>/edit",
     "/customer/integration-routes/<uuid:route_id>/delete",
+    "/customer/devices/new", "/customer/devices/<device_id>/edit", "/customer/devices/<device_id>/commands/new",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
 }  # fmt: skip
-ASKING_TO_LOG_OUT = "GET /logout"
-"""A page, at the address where a program, too, ends a session."""
+ASKING = {
+    "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",
+    "GET /customer/devices/<device_id>/revoke",
+}  # fmt: skip
+"""Pages that ask, at the addresses where a program, too, does what they ask about."""
 BESIDE = {"/healthz", "/readyz", "/metrics", PATH}
 
 
@@ -56,7 +60,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def of_pages(route: Route) -> bool:
-    return route.rule in PAGES or str(route) == ASKING_TO_LOG_OUT
+    return route.rule in PAGES or str(route) in ASKING
 
 
 def templated(rule: str) -> str:
@@ -94,7 +98,7 @@ def test_pages_alone_are_left_out() -> None:
     silent = {
         rule.rule for rule in app.url_map.iter_rules() if description_of(app.view_functions[rule.endpoint]) is None
     }
-    assert silent - {"/logout"} <= PAGES
+    assert silent - {each.removeprefix("GET ") for each in ASKING} <= PAGES
 
 
 def test_a_route_that_says_nothing_of_itself_is_found() -> None:

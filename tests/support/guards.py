@@ -37,7 +37,9 @@ _NAMES_THE_TENANT = re.compile(r"(?:\b\w+\.)?\btenant_id\s*=\s*\$\d+")
 _TOKEN = "pulse_" + "A" * 43
 _USED = re.compile(r'"last_used_at": (?:null|"[^"]*")')
 """Noted now and then, after the answer."""
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\"]*")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\"]*")
+_SECRET = re.compile(r"(?:[0-9A-Z]{5}-){3}[0-9A-Z]{5}|(?<=\"token\": \")[A-Za-z0-9_-]{43}")
+"""A device's code, a device's token: made up at each call."""
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{32}\b")
 
 _MORE = """
@@ -129,7 +131,7 @@ class World:
         status, said, _ = await self._caller.call(method, path, None if more else body, headers=headers, **more)
         text = said.decode() if isinstance(said, bytes) else json.dumps(said, indent=1)
         said = _USED.sub('"last_used_at": "(whenever)"', _MOMENT.sub("(a time)", text))
-        return Answer(status, _ID.sub(_unless_known, said))
+        return Answer(status, _ID.sub(_unless_known, _SECRET.sub("(a secret)", said)))
 
 
 def _unless_known(found: re.Match[str]) -> str:
