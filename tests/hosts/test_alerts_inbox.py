@@ -191,6 +191,22 @@ async def test_tabs_count_what_fits_the_filters(browser: Browser, database: Data
     assert await counts("severity=2&opened_before=2001-01-01T00:00") == ["0", "0"]
 
 
+async def test_of_very_many_the_tabs_say_that_there_are_more(browser: Browser, database: Database) -> None:
+    an_alert(database, status="CLOSED")
+    with database.superuser() as hand:
+        hand.execute(
+            "INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity,"
+            " confidence, summary, opened_at) SELECT 'tenant-a', gen_random_uuid(), 'dev-1', 'site-1', 'NO_HEARTBEAT',"
+            " n::text, 'OPEN', 4, 0.9, 'silent', now() FROM generate_series(1, 5000) AS n"
+        )
+    shown = Page((await browser.go("/customer/alerts")).text)
+    assert "Open 5,000" in " ".join("".join(shown.texts).split())
+    assert "or more" not in "".join(shown.texts)
+    an_alert(database, status="OPEN")
+    shown = Page((await browser.go("/customer/alerts")).text)
+    assert "Open 5,001+ or more" in " ".join("".join(shown.texts).split())
+
+
 async def test_filters_stand_in_the_form_as_they_stand_in_the_address(browser: Browser, database: Database) -> None:
     alert = an_alert(database, status="OPEN")
     query = "min_severity=3&alert_type=NO_HEARTBEAT&opened_from=2001-02-03T04:05:06Z&severity=major&sort=-severity"

@@ -105,12 +105,13 @@ async def test_the_help_gives_the_focus_back_and_keys_can_be_switched_off(databa
         await page.keyboard.press("x")
         await page.keyboard.press("Escape")
         await dialog.wait_for(state="hidden")
-        assert await page.evaluate("document.activeElement.id") == f"alert-{alert}"
+        await page.locator(f"#alert-{alert}:focus").wait_for()
         assert await page.locator("#chosen").text_content() == "Nothing selected", "in the dialog keys do nothing"
 
         await page.keyboard.press("?")
         await page.get_by_label("Single keys do something").uncheck()
         await page.get_by_role("button", name="Done").click()
+        await dialog.wait_for(state="hidden")
         await page.keyboard.press("x")
         await page.keyboard.press("?")
         assert not await dialog.is_visible()
@@ -121,6 +122,7 @@ async def test_the_help_gives_the_focus_back_and_keys_can_be_switched_off(databa
         await page.get_by_role("button", name="Keyboard").click()
         await page.get_by_label("Single keys do something").check()
         await page.keyboard.press("Escape")
+        await dialog.wait_for(state="hidden")
         assert await focused(page) == "Keyboard"
         await page.keyboard.press("j")
         assert await focused(page) == "another"

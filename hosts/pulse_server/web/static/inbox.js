@@ -100,10 +100,11 @@
   one("keys").hidden = false;
   one("keys").addEventListener("click", explain);
   keysOn.addEventListener("change", () => keep(localStorage, OFF, keysOn.checked ? null : "1"));
-  // The list may have been read anew behind the dialog: the element that had the focus is found again by its id.
+  // The browser gives the focus back, unless the list was read anew behind the dialog: then it is found by the id.
   help.addEventListener("close", () => {
-    const back = openedFrom && openedFrom.id ? one(openedFrom.id) : openedFrom;
-    if (back) back.focus();
+    const back = openedFrom && openedFrom.id ? one(openedFrom.id) : null;
+    const lost = document.activeElement === document.body || help.contains(document.activeElement);
+    if (back && lost) back.focus();
   });
 
   const before = kept(sessionStorage, AT);
