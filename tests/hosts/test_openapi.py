@@ -35,6 +35,12 @@ PAGES = {
     "/login", "/login/<provider>", "/callback",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
+    "/profile", "/profile/password", "/profile/theme",
+    *(f"/{side}/{path}" for side in ("customer", "operator") for path in (
+        "api-tokens/new", "api-tokens/<uuid:token_id>/revoke", "users/new", "users/<uuid:user_id>/edit",
+        "users/<uuid:user_id>/password", "users/<uuid:user_id>/disable", "users/<uuid:user_id>/enable",
+        "users/<uuid:user_id>/remove",
+    )),
 }  # fmt: skip
 ASKING_TO_LOG_OUT = "GET /logout"
 """A page, at the address where a program, too, ends a session."""
