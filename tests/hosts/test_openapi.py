@@ -38,6 +38,12 @@ PAGES = {
     "/customer/devices/new", "/customer/devices/<device_id>/edit", "/customer/devices/<device_id>/commands/new",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
+    "/profile", "/profile/password", "/profile/theme",
+    *(f"/{side}/{path}" for side in ("customer", "operator") for path in (
+        "api-tokens/new", "api-tokens/<uuid:token_id>/revoke", "users/new", "users/<uuid:user_id>/edit",
+        "users/<uuid:user_id>/password", "users/<uuid:user_id>/disable", "users/<uuid:user_id>/enable",
+        "users/<uuid:user_id>/remove",
+    )),
 }  # fmt: skip
 ASKING = {
     "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",

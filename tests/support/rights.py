@@ -352,9 +352,11 @@ def expected(route: Route, caller: str) -> set[int]:
 
 
 def snapshot(database: Database, tables: Iterable[str], where: str = "true") -> dict[str, Any]:
-    """What stands in some tables, but for when tokens were used."""
+    """What stands in some tables, but for when tokens and sessions were used."""
     return {
-        table: judged(database, f"SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table} t WHERE {where} ORDER BY 1")
+        table: judged(
+            database, f"SELECT (to_jsonb(t) - 'last_used_at' - 'seen_at')::text FROM {table} t WHERE {where} ORDER BY 1"
+        )
         for table in tables
     }
 
