@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from pulse_postgres.connections import Connections
 
 LATELY_MIN = 5
-"""Rates are over so many minutes that are over; the slowest is looked for in them and in the one that runs."""
+"""Rates are over so many minutes and the one that runs; the slowest is looked for in them."""
 STEP_MIN = 15
 HISTORY_H = 24
 
 _NOW = f"""
-    SELECT (COALESCE(sum(accepted) FILTER (WHERE minute < this), 0) / {LATELY_MIN}.0)::float8 AS accepted_per_min,
-           (COALESCE(sum(rejected) FILTER (WHERE minute < this), 0) / {LATELY_MIN}.0)::float8 AS rejected_per_min,
+    SELECT (COALESCE(sum(accepted), 0) / minutes)::float8 AS accepted_per_min,
+           (COALESCE(sum(rejected), 0) / minutes)::float8 AS rejected_per_min,
            (max(slowest_us) / 1000.0)::float8 AS slowest_ms
-    FROM intake_minutes, (SELECT date_trunc('minute', now()) AS this) t
-    WHERE minute >= this - interval '{LATELY_MIN} minutes'
+    FROM (SELECT date_trunc('minute', now()) - interval '{LATELY_MIN} minutes' AS since) AS w
+    CROSS JOIN LATERAL (SELECT extract(epoch FROM now() - since) / 60 AS minutes) AS l
+    LEFT JOIN intake_minutes ON minute >= since
+    GROUP BY minutes
 """
 _LAST = "SELECT max(minute) FROM intake_minutes"
 _HISTORY = f"""

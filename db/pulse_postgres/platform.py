@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _DATABASE = """
     SELECT pg_database_size(current_database()) AS size_bytes,
-           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+           (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL) AS connections,
            current_setting('max_connections')::int AS max_connections
 """
 # What a process calls its connections: "pulse web (pulse_operator)", and "pulse lane" for those that commit batches.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -142,3 +143,17 @@ async def test_a_decision_whose_integration_vanished_did_not_match(lane: Postgre
     ((decisions,),) = judged(database, "SELECT decisions FROM alert_changes")
     assert [(each["matched"], each["failed"]) for each in decisions] == [(False, "integration_deleted"), (True, None)]
     assert judged(database, "SELECT route_id FROM deliveries") == [(other.route_id,)]
+
+
+async def test_what_came_in_a_minute_is_counted_once_with_the_slowest(lane: PostgresLane, database: Database) -> None:
+    now_us = time.time_ns() // 1000
+    late = msgspec.structs.replace(reading(), received_us=now_us - 3_000_000)
+    batch = WriteSet(
+        readings=[late, reading(ts_us=NOW_US + 1)], rejects=[msgspec.structs.replace(REFUSED, received_us=now_us)]
+    )
+    for each in (batch, batch, WriteSet(rejects=[msgspec.structs.replace(REFUSED, received_us=now_us)]), WriteSet()):
+        await lane.commit(each)
+    look = "SELECT sum(accepted)::int, sum(rejected)::int, max(slowest_us), bool_and(shard = 3) FROM intake_minutes"
+    ((accepted_, rejected, slowest_us, ours),) = judged(database, look)
+    assert (accepted_, rejected, ours) == (2, 2, True)
+    assert slowest_us >= 3_000_000

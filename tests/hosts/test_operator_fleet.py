@@ -59,6 +59,8 @@ async def test_the_dashboard_counts_across_tenants(operator: Caller, database: D
     )
     status, body, _ = await operator.get("/dashboard")
     assert status == 200
+    for each in ("intake", "history", "platform", "health"):
+        assert body.pop(each)
     assert body == {
         "tenants": {"ACTIVE": 2, "SUSPENDED": 1},
         "devices": {"ONLINE": 3},

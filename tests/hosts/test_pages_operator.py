@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import asyncpg
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -13,6 +15,7 @@ from support.admin import Admin, admin_api
 from support.batches import judged
 from support.browser_forms import Page
 from support.browsing import Browser
+from support.guards import admin_api_over
 from support.people import person
 from support.rights import OURS, THEIRS
 from support.two_tenants import an_id
@@ -172,3 +175,67 @@ async def test_a_masked_secret_stays_masked(browser: Browser, database: Database
     shown = (await browser.go("/operator/integrations")).text
     assert "https://x.example/" in shown
     assert "sealed" not in shown
+
+
+async def test_the_dashboard_leads_to_what_is_wrong(browser: Browser, database: Database) -> None:
+    judged(database, "UPDATE alerts SET severity = 5 WHERE tenant_id = %s RETURNING true", THEIRS)
+    judged(database, "UPDATE deliveries SET status = 'DEAD' RETURNING true")
+    shown = (await browser.go("/operator/dashboard?limit=1")).text
+    assert f'href="/operator/tenants/{THEIRS}"' in shown, "the worst one"
+    assert f'href="/operator/tenants/{OURS}"' not in shown
+    links = [str(each["href"]) for tag, each in Page(shown).elements if tag == "a"]
+    for path in (
+        f"/operator/alerts?severity=CRITICAL&tenant_id={THEIRS}",
+        f"/operator/deliveries?status=DEAD&tenant_id={THEIRS}",
+        f"/operator/tenants/{THEIRS}/devices?status=ONLINE",
+    ):
+        assert path in links, links
+        found = (await browser.go(path)).text
+        assert "is like that" not in found, path
+    (onward,) = [each["href"] for tag, each in Page(shown).elements if each.get("rel") == "next"]
+    assert f'href="/operator/tenants/{OURS}"' in (await browser.go(str(onward))).text
+    assert (await browser.go("/operator/dashboard?cursor=wrong")).status == 422
+
+
+async def test_what_everybody_looks_at_is_counted_once(browser: Browser, database: Database) -> None:
+    first = (await browser.go("/operator/dashboard", Accept="application/json")).json()
+    judged(database, "INSERT INTO tenants (tenant_id) VALUES ('late') RETURNING true")
+    assert (await browser.go("/operator/dashboard", Accept="application/json")).json() == first
+
+
+class Counting(asyncpg.Connection):
+    """A connection that counts what it is asked."""
+
+    asked: ClassVar[int] = 0
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        type(self).asked += 1
+        return await super().fetch(query, *args, **options)
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        type(self).asked += 1
+        return await super().fetchrow(query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        type(self).asked += 1
+        return await super().fetchval(query, *args, **options)
+
+
+async def test_no_page_asks_more_of_a_hundred_tenants(database: Database, tmp_path: Path) -> None:
+    two_tenants.fill(database)
+
+    async def look() -> dict[str, int]:
+        found = {}
+        async with admin_api_over(Counting, database, tmp_path) as admin:
+            operator = await admin.operator(Role.OPERATOR_ADMIN)
+            for path in [*PATHS[:-1], *ADMINS[:2]]:  # the ledger asks for examples of what differs
+                Counting.asked = 0
+                response = await operator.client.get(path, headers={**operator.headers, "Accept": "text/html"})
+                assert response.status_code == 200, path
+                found[path] = Counting.asked
+        return found
+
+    of_two = await look()
+    with psycopg.connect(database.url, autocommit=True, cursor_factory=psycopg.ClientCursor) as hand:
+        two_tenants.fill_by(hand, [f"tenant-{number:02}" for number in range(100)])
+    assert await look() == of_two

@@ -73,9 +73,15 @@
 
   localTimes();
   if (!window.htmx || !live()) return;
-  document.body.addEventListener("htmx:afterSettle", localTimes);
+  // What somebody has unfolded stays so.
+  let unfolded = [];
+  document.body.addEventListener("htmx:afterSettle", () => {
+    localTimes();
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+  });
   // Whatever else than this page comes (one has to log in again) is not put into it, but gone to.
   document.body.addEventListener("htmx:beforeSwap", (event) => {
+    unfolded = Array.from(live().querySelectorAll("details[open][id]"), (each) => each.id);
     const from = new URL(event.detail.xhr.responseURL || location.href);
     if (from.pathname !== location.pathname) { event.detail.shouldSwap = false; location.reload(); }
   });
