@@ -73,10 +73,11 @@ class Scale:
     alerts: int = 10_000
     rate: int = RATE
     asked: int = 100
+    loaded: int = 5
     shown: int = 20
 
 
-SMALL: Final = Scale(devices=1000, alerts=100, rate=50, asked=5, shown=3)
+SMALL: Final = Scale(devices=1000, alerts=100, rate=50, asked=5, loaded=1, shown=3)
 
 
 def pages(bench: Bench) -> list[Figure]:
@@ -124,7 +125,7 @@ async def _measured(product: Product, device: Device, scale: Scale) -> list[Figu
             if role.of_a_tenant:
                 say("pages: loading")
                 loads = [f"/customer/devices/{device[1]}", *LOADED]
-                figures += [await _loaded(browser, url, cookies, path) for path in loads]
+                figures += [await _loaded(browser, url, cookies, path, scale.loaded) for path in loads]
     return [*figures, _shown_figure(shown_s)]
 
 
@@ -163,10 +164,10 @@ def _named(path: str) -> str:
     return "/customer/devices/…" if path.startswith("/customer/devices/") else path
 
 
-async def _loaded(browser: Browser, url: str, cookies: dict[str, str], path: str) -> Figure:
+async def _loaded(browser: Browser, url: str, cookies: dict[str, str], path: str, times: int) -> Figure:
     """A browser that has never been here: until the page has loaded with all that it loads."""
     took, weights = [], []
-    for _ in range(5):
+    for _ in range(times):
         async with visiting(browser, url) as visitor:
             await visitor.log_in_with(cookies)
             assert await visitor.open(path) == []
