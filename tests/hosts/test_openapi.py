@@ -35,6 +35,8 @@ PAGES = {
     "/login", "/login/<provider>", "/callback",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
+    "/operator/tenants/~new", "/operator/tenants/<tenant_id>/edit", "/operator/tenants/<tenant_id>/suspend",
+    "/operator/tenants/<tenant_id>/resume", "/operator/tenants/<tenant_id>/remove",
 }  # fmt: skip
 ASKING_TO_LOG_OUT = "GET /logout"
 """A page, at the address where a program, too, ends a session."""
