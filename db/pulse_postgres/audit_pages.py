@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _ALL = "audit_id, tenant_id, at, actor, action, resource, address, agent, request_id, details"
 _OF_CUSTOMERS = "('pulse_web', 'pulse_auth')"
 _OWN = f"""
-    audit_id, tenant_id, at, actor, action, resource, CASE WHEN written_by IN {_OF_CUSTOMERS} THEN address ELSE '' END AS address,
+    audit_id, tenant_id, at, actor, action, resource,
+    CASE WHEN written_by IN {_OF_CUSTOMERS} THEN address ELSE '' END AS address,
     CASE WHEN written_by IN {_OF_CUSTOMERS} THEN agent ELSE '' END AS agent, request_id, details
 """
 """For customers: where operators sit is not theirs to know."""
