@@ -96,7 +96,7 @@ async def visited(browser: Browser, url: str, wrong: dict[str, list[str]]) -> As
 
 
 @without_chromium
-@pytest.mark.parametrize("name", TEXTS.keys() - {"entities", "template", "unicode", "directions", "control"})
+@pytest.mark.parametrize("name", sorted(TEXTS.keys() - {"entities", "template", "unicode", "directions", "control"}))
 async def test_what_runs_is_seen(world: World, browser: Browser, name: str) -> None:
     """The control: a page that believes what it is told."""
     async with visiting(browser, world.url) as visitor:
