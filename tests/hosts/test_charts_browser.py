@@ -105,13 +105,15 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         assert await page.locator("main img").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
-        began = time.monotonic()
-        judged(database, _SAY_NOW, "temp", 777.25)
-        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
-        await said(page, "temp").get_by_text("latest 777.25, lowest 21, highest 777.25").wait_for()
-        assert time.monotonic() - began < 5, "1 s on a machine that has time"
+        await said(page, "temp").get_by_text("latest 21,").wait_for()
+        for value in (777.25, 778.5, 779.75):  # what is read every 15 s by itself would be too late for the last
+            began = time.monotonic()
+            judged(database, _SAY_NOW, "temp", value)
+            services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+            await said(page, "temp").get_by_text(f"latest {value}, lowest 21, highest {value}").wait_for()
+            assert time.monotonic() - began < 4, "1 s on a machine that has time"
 
-        judged(database, "DELETE FROM telemetry WHERE seq = 0 RETURNING true")
+        judged(database, "DELETE FROM telemetry WHERE key_hash = 0 RETURNING true")
         await page.get_by_text("an alert", exact=True).wait_for()
         judged(database, _SAY_NOW, "<b>new</b>", 5)
         services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
