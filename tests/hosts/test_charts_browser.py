@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,7 +47,7 @@ _ALERT = """
         summary, opened_at) VALUES ('tenant-a', gen_random_uuid(), 'dev-1', 's', 'T', 'f', 'OPEN', 4, 1, %s,
         now() - interval '10 minutes') RETURNING true
 """
-# What is drawn, told by the picture itself: how many points of the canvas are not empty, and in how many colours.
+# What is drawn, told by the picture itself: the colours that more than a few points have.
 _DRAWN = """chart => {
     const canvas = document.querySelector(`figure[data-chart="${chart}"] canvas`);
     const found = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -56,7 +56,7 @@ _DRAWN = """chart => {
         const colour = `${found[i]},${found[i + 1]},${found[i + 2]}`;
         colours.set(colour, (colours.get(colour) || 0) + 1);
     }
-    return [...colours].filter(([, count]) => count > 20).map(([colour]) => colour).sort();
+    return [...colours].filter(([, count]) => count > 3).map(([colour]) => colour).sort();
 }"""
 
 
@@ -105,13 +105,15 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         assert await page.locator("main img").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
-        began = time.monotonic()
-        judged(database, _SAY_NOW, "temp", 777.25)
-        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
-        await said(page, "temp").get_by_text("latest 777.25, lowest 21, highest 777.25").wait_for()
-        assert time.monotonic() - began < 5, "1 s on a machine that has time"
+        await said(page, "temp").get_by_text("latest 21,").wait_for()
+        for value in (777.25, 778.5, 779.75):  # what is read every 15 s by itself would be too late for the last
+            began = time.monotonic()
+            judged(database, _SAY_NOW, "temp", value)
+            services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+            await said(page, "temp").get_by_text(f"latest {value}, lowest 21, highest {value}").wait_for()
+            assert time.monotonic() - began < 4, "1 s on a machine that has time"
 
-        judged(database, "DELETE FROM telemetry WHERE seq = 0 RETURNING true")
+        judged(database, "DELETE FROM telemetry WHERE key_hash = 0 RETURNING true")
         await page.get_by_text("an alert", exact=True).wait_for()
         judged(database, _SAY_NOW, "<b>new</b>", 5)
         services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
@@ -166,9 +168,8 @@ async def test_without_scripts_it_can_be_read(database: Database, tmp_path: Path
     async with site(database, tmp_path) as (url, _), browsing([]) as page:
         await log_in(page, url)
         assert page.context.browser is not None
-        cookies = await page.context.cookies()
-        plain = await page.context.browser.new_context(java_script_enabled=False)
-        await plain.add_cookies(cast("Any", cookies))
+        held = await page.context.storage_state()
+        plain = await page.context.browser.new_context(java_script_enabled=False, storage_state=held)
         bare = await plain.new_page()
         await bare.goto(f"{url}/customer/devices/dev-1")
         figure = bare.locator('figure[data-chart="temp"]')
