@@ -102,8 +102,11 @@ async def test_a_device_is_changed_by_whoever_saw_it_last(browser: Browser, data
     changed = {"name": "", "stale_after_s": "", floor: "", floor.removesuffix("~key"): ""}
     assert (await browser.post(f"{PUMP}/edit", filled(form, **changed))).to == PUMP
     assert judged(database, "SELECT name, labels, stale_after_s FROM devices") == [("", {"wing": "n"}, None)]
-    late = await browser.post(f"{PUMP}/edit", filled(form, name="late"))
+    again = (await browser.go(f"{PUMP}/edit")).text
+    assert (await browser.post(f"{PUMP}/edit", filled(again, name="first"))).to == PUMP
+    late = await browser.post(f"{PUMP}/edit", filled(again, name="second"))
     assert (late.status, "Somebody else has changed it" in late.text) == (412, True)
+    assert judged(database, "SELECT name FROM devices") == [("first",)]
 
 
 async def test_a_token_is_replaced_and_the_old_one_stays_for_a_while(browser: Browser, database: Database) -> None:

@@ -100,11 +100,11 @@ async def change(device_id: str) -> Response:
     except Problem as error:
         faults = _faults(error, taken.faults)
         return await _edit_shown(device, form, value, revision=revision, status=422, faults=faults)
+    except Stale:
+        return await _edit_shown(device, form, value, revision=revision, status=412, faults=[Fault("", _STALE)])
     except PermanentFailure as error:
         faults = [Fault("labels", str(error))]
         return await _edit_shown(device, form, value, revision=revision, status=422, faults=faults)
-    except Stale:
-        return await _edit_shown(device, form, value, revision=revision, status=412, faults=[Fault("", _STALE)])
     return after.to(f"/customer/devices/{device_id}", "saved")
 
 
