@@ -37,6 +37,9 @@ PICTURES: Final = {
     "device": Picture(f"/customer/devices/{lived_in.SHOWN}"),
     "alerts": Picture("/customer/alerts"),
     "integration-form": Picture("/customer/integrations/webhook/new"),
+    "routes": Picture("/customer/integration-routes"),
+    "operator-dashboard": Picture("/operator/dashboard", Role.OPERATOR_ADMIN),
+    "plugins": Picture("/operator/plugins", Role.OPERATOR_ADMIN),
 }
 """By the name of the file; the text that stands for the picture is written where a page of the docs shows it."""
 
