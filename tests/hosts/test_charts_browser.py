@@ -93,6 +93,20 @@ def said(page: Page, chart: str) -> Any:
     return page.locator(f'figure[data-chart="{chart}"] [data-said]')
 
 
+async def look_closer(page: Page) -> None:
+    """Point at a chart, then drag over a tenth of it."""
+    over = page.locator('figure[data-chart="temp"] .u-over')
+    await over.scroll_into_view_if_needed()
+    box = await over.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 40)
+    await page.locator('figure[data-chart="temp"] .chart-tip', has_text=f"major: {EVIL}").wait_for(state="attached")
+    await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
+    await page.mouse.up()
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (375, "dark")])
 async def test_charts_live(database: Database, tmp_path: Path, width: int, theme: str) -> None:
     complaints: list[str] = []
@@ -124,16 +138,7 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         page.on("request", lambda request: asked.append(request.url) if "bucket=" in request.url else None)
         services.board.note("tenant-a", Kind.DEVICES, ["another"])
         services.board.note("tenant-a", Kind.ROUTES, None)
-        over = page.locator('figure[data-chart="temp"] .u-over')
-        await over.scroll_into_view_if_needed()
-        box = await over.bounding_box()
-        assert box is not None
-        await page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 40)
-        await page.locator('figure[data-chart="temp"] .chart-tip', has_text=f"major: {EVIL}").wait_for(state="attached")
-        await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
-        await page.mouse.down()
-        await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
-        await page.mouse.up()
+        await look_closer(page)
         await page.get_by_role("button", name="Show the whole time").wait_for()
         await page.wait_for_function(
             "() => Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) < 40"

@@ -58,7 +58,7 @@ async def confirmed(browser: Browser, path: str, **said: str) -> Shown:
 
 
 def secret_of(shown: Shown) -> str:
-    (found,) = re.findall(r'<p class="secret"><code>([^<]+)</code>', shown.text)
+    found = re.findall(r'<pre class="copyable"><code>([^<]+)</code>', shown.text)[0]
     return str(found)
 
 
@@ -91,7 +91,7 @@ async def test_what_is_wrong_stands_beside_the_field(browser: Browser, database:
     assert judged(database, "SELECT FROM devices") == []
     await registered(browser)
     again = await registered(browser)
-    assert (again.status, "there is a device of this id already" in again.text) == (409, True)
+    assert (again.status, "has a device" in again.text) == (409, True)
 
 
 async def test_a_device_is_changed_by_whoever_saw_it_last(browser: Browser, database: Database) -> None:
