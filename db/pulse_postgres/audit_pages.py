@@ -14,6 +14,8 @@ from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.sorting import By, Orders, Sorted
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import asyncpg
 
     from pulse_postgres.connections import Connections
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 _ALL = "audit_id, tenant_id, at, actor, action, resource, address, agent, request_id, details"
 _OF_CUSTOMERS = "('pulse_web', 'pulse_auth')"
 _OWN = f"""
-    audit_id, at, actor, action, resource, CASE WHEN written_by IN {_OF_CUSTOMERS} THEN address ELSE '' END AS address,
+    audit_id, tenant_id, at, actor, action, resource,
+    CASE WHEN written_by IN {_OF_CUSTOMERS} THEN address ELSE '' END AS address,
     CASE WHEN written_by IN {_OF_CUSTOMERS} THEN agent ELSE '' END AS agent, request_id, details
 """
 """For customers: where operators sit is not theirs to know."""
@@ -75,10 +78,18 @@ async def own_audit_page(
     cursor: str | None = None,
 ) -> Page:
     """What a customer may read: its tenant's lines, without the addresses of those who are not its own."""
-    return await _page(pool, _OWN, wanted, tenant_id, Sorted(AUDIT_ORDERS, sort, limit, cursor))
+    return await _page(pool, _OWN, wanted, tenant_id, Sorted(AUDIT_ORDERS, sort, limit, cursor), without=("tenant_id",))
 
 
-async def _page(pool: Connections, columns: str, wanted: AuditFilter, tenant_id: str | None, part: Sorted) -> Page:
+async def _page(
+    pool: Connections,
+    columns: str,
+    wanted: AuditFilter,
+    tenant_id: str | None,
+    part: Sorted,
+    *,
+    without: Collection[str] = (),
+) -> Page:
     where = Where()
     where.add_given("tenant_id = {}", tenant_id)
     where.add_given("actor = {}", wanted.actor)
@@ -93,8 +104,9 @@ async def _page(pool: Connections, columns: str, wanted: AuditFilter, tenant_id:
     """
     with asking():
         rows = await pool.fetch(query, *where.arguments)
-    return part.page(rows, _line)
+    return part.page(rows, lambda row: _line(row, without))
 
 
-def _line(row: asyncpg.Record) -> dict[str, Any]:
-    return {**item_of(row), "details": msgspec.json.decode(row["details"])}
+def _line(row: asyncpg.Record, without: Collection[str]) -> dict[str, Any]:
+    shown = {name: value for name, value in item_of(row).items() if name not in without}
+    return {**shown, "details": msgspec.json.decode(row["details"])}

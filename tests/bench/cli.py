@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, throughput, watched
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, pages, throughput, watched
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ BENCHES: dict[str, BenchFunction] = {
     "storm_out": alert_storm.storm_out,
     "chaos": crash.chaos,
     "lists": lists.lists,
+    "pages": pages.pages,
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benches that were named, or all of them. The exit code is 1 when one of them broke."""
     asked = _parser().parse_args(arguments)
-    bench = Bench(full=asked.full)
+    bench = Bench(full=asked.full, small=asked.small)
     figures: list[Figure] = []
     broken = 0
     try:
@@ -95,5 +96,6 @@ def machine() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHES], help=", ".join(BENCHES))
+    parser.add_argument("--small", action="store_true", help="a hundredth of the pages' world: does it work at all?")
     parser.add_argument("--full", action="store_true", help="the issue's own durations: some 40 minutes in all")
     return parser

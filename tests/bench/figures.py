@@ -43,8 +43,9 @@ class Figure:
 class Bench:
     """The means of one run of benches."""
 
-    def __init__(self, *, full: bool) -> None:
+    def __init__(self, *, full: bool, small: bool = False) -> None:
         self.full = full
+        self.small = small
         self.folder = Path(tempfile.mkdtemp(prefix="pulse-bench-"))
         self.folder.chmod(0o755)
         self._runs = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,6 +96,20 @@ def said(page: Page, chart: str) -> Any:
     return page.locator(f'figure[data-chart="{chart}"] [data-said]')
 
 
+async def look_closer(page: Page) -> None:
+    """Point at a chart, then drag over a tenth of it."""
+    over = page.locator('figure[data-chart="temp"] .u-over')
+    await over.scroll_into_view_if_needed()
+    box = await over.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 40)
+    await page.locator('figure[data-chart="temp"] .chart-tip', has_text=f"major: {EVIL}").wait_for(state="attached")
+    await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
+    await page.mouse.up()
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (375, "dark")])
 async def test_charts_live(database: Database, tmp_path: Path, width: int, theme: str) -> None:
     complaints: list[str] = []
@@ -108,13 +122,15 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         assert await page.locator("main img").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
-        began = time.monotonic()
-        judged(database, _SAY_NOW, "temp", 777.25)
-        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
-        await said(page, "temp").get_by_text("latest 777.25, lowest 21, highest 777.25").wait_for()
-        assert time.monotonic() - began < 5, "1 s on a machine that has time"
+        await said(page, "temp").get_by_text("latest 21,").wait_for()
+        for value in (777.25, 778.5, 779.75):  # what is read every 15 s by itself would be too late for the last
+            began = time.monotonic()
+            judged(database, _SAY_NOW, "temp", value)
+            services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+            await said(page, "temp").get_by_text(f"latest {value}, lowest 21, highest {value}").wait_for()
+            assert time.monotonic() - began < 4, "1 s on a machine that has time"
 
-        judged(database, "DELETE FROM telemetry WHERE seq = 0 RETURNING true")
+        judged(database, "DELETE FROM telemetry WHERE key_hash = 0 RETURNING true")
         await page.get_by_text("an alert", exact=True).wait_for()
         judged(database, _SAY_NOW, "<b>new</b>", 5)
         services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
@@ -125,16 +141,7 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
         page.on("request", lambda request: asked.append(request.url) if "bucket=" in request.url else None)
         services.board.note("tenant-a", Kind.DEVICES, ["another"])
         services.board.note("tenant-a", Kind.ROUTES, None)
-        over = page.locator('figure[data-chart="temp"] .u-over')
-        await over.scroll_into_view_if_needed()
-        box = await over.bounding_box()
-        assert box is not None
-        await page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 40)
-        await page.locator('figure[data-chart="temp"] .chart-tip', has_text=f"major: {EVIL}").wait_for(state="attached")
-        await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
-        await page.mouse.down()
-        await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50)
-        await page.mouse.up()
+        await look_closer(page)
         await page.get_by_role("button", name="Show the whole time").wait_for()
         await page.wait_for_function(
             "() => Number(document.querySelector('figure[data-chart=temp]').dataset.drawn) < 40"
@@ -184,9 +191,8 @@ async def test_without_scripts_it_can_be_read(database: Database, tmp_path: Path
     async with site(database, tmp_path) as (url, _), browsing([]) as page:
         await log_in(page, url)
         assert page.context.browser is not None
-        cookies = await page.context.cookies()
-        plain = await page.context.browser.new_context(java_script_enabled=False)
-        await plain.add_cookies(cast("Any", cookies))
+        held = await page.context.storage_state()
+        plain = await page.context.browser.new_context(java_script_enabled=False, storage_state=held)
         bare = await plain.new_page()
         await bare.goto(f"{url}/customer/devices/dev-1")
         figure = bare.locator('figure[data-chart="temp"]')

@@ -58,7 +58,7 @@ async def confirmed(browser: Browser, path: str, **said: str) -> Shown:
 
 
 def secret_of(shown: Shown) -> str:
-    (found,) = re.findall(r'<p class="secret"><code>([^<]+)</code>', shown.text)
+    found = re.findall(r'<pre class="copyable"><code>([^<]+)</code>', shown.text)[0]
     return str(found)
 
 
@@ -91,7 +91,7 @@ async def test_what_is_wrong_stands_beside_the_field(browser: Browser, database:
     assert judged(database, "SELECT FROM devices") == []
     await registered(browser)
     again = await registered(browser)
-    assert (again.status, "there is a device of this id already" in again.text) == (409, True)
+    assert (again.status, "has a device" in again.text) == (409, True)
 
 
 async def test_a_device_is_changed_by_whoever_saw_it_last(browser: Browser, database: Database) -> None:
@@ -102,8 +102,11 @@ async def test_a_device_is_changed_by_whoever_saw_it_last(browser: Browser, data
     changed = {"name": "", "stale_after_s": "", floor: "", floor.removesuffix("~key"): ""}
     assert (await browser.post(f"{PUMP}/edit", filled(form, **changed))).to == PUMP
     assert judged(database, "SELECT name, labels, stale_after_s FROM devices") == [("", {"wing": "n"}, None)]
-    late = await browser.post(f"{PUMP}/edit", filled(form, name="late"))
+    again = (await browser.go(f"{PUMP}/edit")).text
+    assert (await browser.post(f"{PUMP}/edit", filled(again, name="first"))).to == PUMP
+    late = await browser.post(f"{PUMP}/edit", filled(again, name="second"))
     assert (late.status, "Somebody else has changed it" in late.text) == (412, True)
+    assert judged(database, "SELECT name FROM devices") == [("first",)]
 
 
 async def test_a_token_is_replaced_and_the_old_one_stays_for_a_while(browser: Browser, database: Database) -> None:

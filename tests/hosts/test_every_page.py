@@ -14,7 +14,7 @@ from support.looking import ALL_FOUR, AXE, ONCE_EACH, Visitor, chromium, visitin
 from support.pages import FETCHED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from playwright.async_api import Browser
 
@@ -57,10 +57,10 @@ async def test_every_route_for_browsers_is_visited(world: World) -> None:
     assert {name: len(paths) > 3 for name, paths in world.found.pages.items()} == dict.fromkeys(VISITORS, True)
 
 
-def seen_by_others(world: World, name: str) -> set[str]:
-    """What was looked at closely already, by somebody who may do more with it."""
-    before = VISITORS[: VISITORS.index(name)]
-    return {path for other in before for path in world.found.pages[other]}
+def ways(world: World, name: str, path: str) -> Sequence[tuple[str, int]]:
+    """One page of each route is looked at most closely, as whoever may do most with it sees it."""
+    before = {each for other in VISITORS[: VISITORS.index(name)] for each in world.found.pages[other]}
+    return ALL_FOUR if path in world.found.few[name] and path not in before else ONCE_EACH
 
 
 @pytest.mark.parametrize("name", VISITORS)
@@ -72,7 +72,7 @@ async def test_nothing_is_wrong_with_any_page(world: World, browser: Browser, na
         for path in world.found.pages[name]:
             found = await visitor.open(path)
             if path not in OF_OTHERS:
-                found += await visitor.look(ONCE_EACH if path in seen_by_others(world, name) else ALL_FOUR)
+                found += await visitor.look(ways(world, name, path))
             wrong[path] = found
     assert {path: found for path, found in wrong.items() if found} == {}
 

@@ -44,6 +44,8 @@ PAGES = {
         "users/<uuid:user_id>/password", "users/<uuid:user_id>/disable", "users/<uuid:user_id>/enable",
         "users/<uuid:user_id>/remove",
     )),
+    "/operator/tenants/~new", "/operator/tenants/<tenant_id>/edit", "/operator/tenants/<tenant_id>/suspend",
+    "/operator/tenants/<tenant_id>/resume", "/operator/tenants/<tenant_id>/remove",
 }  # fmt: skip
 ASKING = {
     "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",

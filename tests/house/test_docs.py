@@ -50,6 +50,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_every_picture_is_there_small_and_told_in_words() -> None:
+    from support.screenshots import FOLDER, MOST_BYTES, PICTURES
+
+    shown = set()
+    for page in PAGES:
+        for words, place in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text()):
+            file = (page.parent / place).resolve()
+            assert len(words) > 40, f"{named(page)} says too little of {place} to whoever does not see it"
+            assert file.stat().st_size <= MOST_BYTES
+            shown.add(file)
+    assert shown == {FOLDER / f"{name}.png" for name in PICTURES} == set(FOLDER.iterdir())
+
+
 def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
     wanted = set(re.findall(r"(?:`|\$ )make ([a-z]+)\b", ROOT.joinpath("README.md").read_text()))

@@ -53,6 +53,8 @@ NOT_OPENED: Final = {
     "/live/data.json": "as that",
     "/login/<provider>": "leads elsewhere, where there is a provider elsewhere",
 }
+_FORMS: Final = {"<channel:type_>": ("/new",), "<uuid:integration_id>": ("/edit",)}
+"""Of things that differ by more than their words, these are visited for each, too."""
 _ENDLESS: Final = "/events"
 _OF_PROGRAMS: Final = "/api/"
 
@@ -111,7 +113,7 @@ def _paths(route: Route) -> list[str]:
     if route.rule.endswith(_ENDLESS):
         return [f"{route.path()}?lasts_s=0"]
     named = [place for place in OTHERS if place in route.rule]
-    if len(named) != 1 or "<tenant_id>" in route.rule or route.rule.endswith("/delete"):
+    if len(named) != 1 or not route.rule.endswith((named[0], *_FORMS.get(named[0], ()))) or "<tenant_id>" in route.rule:
         return [route.path()]
     others = [Route("GET", route.rule.replace(named[0], value)).path() for value in OTHERS[named[0]]]
     return list(dict.fromkeys([route.path(), *others]))

@@ -13,7 +13,7 @@ from support.tree import ROOT
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from playwright.async_api import Browser, Page, Request
 
@@ -85,6 +85,15 @@ class Visitor:
         await self.page.get_by_role("button", name="Log in").click()
         await self.page.wait_for_url(lambda url: not url.endswith("/login"), wait_until="commit")
 
+    async def log_in_with(self, cookies: Mapping[str, str]) -> None:
+        """Take over a session."""
+        await self.page.context.add_cookies(
+            [
+                {"name": name, "value": value, "url": self.url.replace("http:", "https:"), "secure": True}
+                for name, value in cookies.items()
+            ]
+        )
+
     async def open(self, path: str, status: int = 200) -> list[str]:
         """Go there, wait until nothing is loading any more, and say what is wrong without looking closer."""
         self.complaints.clear()
@@ -93,7 +102,9 @@ class Visitor:
         assert answer is not None
         await until(lambda: not self._asked, within_s=15, what=f"{path}: the end of loading")
         complaints = [each for each in self.complaints if status == 200 or f"status of {status}" not in each]
-        return [*([] if answer.status == status else [f"answered {answer.status}"]), *complaints]
+        found = [] if answer.status == status else [f"answered {answer.status}"]
+        found += [f"led on to {answer.url}"] if answer.request.redirected_from else []
+        return [*found, *complaints]
 
     async def look(self, ways: Sequence[tuple[str, int]] = ALL_FOUR) -> list[str]:
         """What is wrong with the page that is open, in some themes and widths."""

@@ -37,11 +37,14 @@ PICTURES: Final = {
     "device": Picture(f"/customer/devices/{lived_in.SHOWN}"),
     "alerts": Picture("/customer/alerts"),
     "integration-form": Picture("/customer/integrations/webhook/new"),
+    "routes": Picture("/customer/integration-routes"),
+    "operator-dashboard": Picture("/operator/dashboard", Role.OPERATOR_ADMIN),
+    "plugins": Picture("/operator/plugins", Role.OPERATOR_ADMIN),
 }
 """By the name of the file; the text that stands for the picture is written where a page of the docs shows it."""
 
 
-async def take(folder: Path) -> list[Path]:
+async def take() -> dict[str, bytes]:
     """Take all of them. Raises RuntimeError: a page is not there, or a picture too big."""
     postgres = PostgresServer()
     try:
@@ -52,15 +55,15 @@ async def take(folder: Path) -> list[Path]:
             person(database, name, role, lived_in.TENANT if role.of_a_tenant else "")
         with tempfile.TemporaryDirectory() as data_dir:
             async with served(database, Path(data_dir)) as url, chromium() as browser:
-                return [
-                    await _picture(browser, url.rstrip("/"), people[picture.role], picture.path, folder / f"{name}.png")
+                return {
+                    name: await _picture(browser, url.rstrip("/"), people[picture.role], picture.path)
                     for name, picture in PICTURES.items()
-                ]
+                }
     finally:
         postgres.stop()
 
 
-async def _picture(browser: Browser, url: str, who: str, path: str, file: Path) -> Path:
+async def _picture(browser: Browser, url: str, who: str, path: str) -> bytes:
     async with visiting(browser, url, color_scheme="light", reduced_motion="reduce", timezone_id="UTC") as visitor:
         await visitor.page.set_viewport_size({"width": _SIZE["width"], "height": _SIZE["height"]})
         await visitor.log_in(who)
@@ -70,10 +73,8 @@ async def _picture(browser: Browser, url: str, who: str, path: str, file: Path) 
             await visitor.page.get_by_text("Updates by itself").wait_for()
         taken = await visitor.page.screenshot(animations="disabled")
     if len(taken) > MOST_BYTES:
-        raise RuntimeError(f"{file.name}: {len(taken)} bytes, more than {MOST_BYTES}")
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(taken)
-    return file
+        raise RuntimeError(f"{path}: {len(taken)} bytes, more than {MOST_BYTES}")
+    return taken
 
 
 def main() -> None:
@@ -82,7 +83,10 @@ def main() -> None:
         lacking = "Chromium is not installed" if CHROMIUM is None else "npm has not brought what the pages load"
         sys.stderr.write(f"{lacking}: the pictures of docs/images stay as they are\n")
         return
-    for file in asyncio.run(take(FOLDER)):
+    FOLDER.mkdir(exist_ok=True)
+    for name, taken in asyncio.run(take()).items():
+        file = FOLDER / f"{name}.png"
+        file.write_bytes(taken)
         sys.stdout.write(f"{file.relative_to(ROOT)}\n")
 
 

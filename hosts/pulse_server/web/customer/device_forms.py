@@ -16,13 +16,14 @@ from pulse_server.inputs import DevicePatch, OwnDeviceBody
 from pulse_server.inputs.commands import CommandBody
 from pulse_server.web import after
 from pulse_server.web.bodies import Problem, json_of, parse_as
+from pulse_server.web.corrections import demand_readable, wrong
 from pulse_server.web.customer import commands
 from pulse_server.web.customer.device_keys import code_shown
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
 from pulse_server.web.described import page
 from pulse_server.web.entrance import csrf
-from pulse_server.web.forms import ABSENT, Fault, Form, changes
+from pulse_server.web.forms import ABSENT, Form, changes
 from pulse_server.web.replies import demand_ids
 from pulse_server.web.views import view
 
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from pulse_server.web.forms import Fault
+
 blueprint = Blueprint("customer_device_forms", __name__, url_prefix="/devices")
 
-_STALE = "Somebody else has changed it since you opened this form. Open it anew, and change it once more."
 _EDITED = ("name", "labels", "stale_after_s")
 _EMPTY: dict[str, Any] = {"name": "", "labels": {}, "stale_after_s": None}
 
@@ -61,13 +63,11 @@ async def create() -> Response:
         return await _register_shown(form, taken.value, more=taken.more)
     try:
         wanted = parse_as(OwnDeviceBody, json_of(taken.value))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         device = await mine.provisioning.create_device(mine.tenant_id, actor=mine.actor, **wanted.model_dump())
-    except Problem as error:
-        return await _register_shown(form, taken.value, status=422, faults=_faults(error, taken.faults))
-    except Conflict:
-        faults = [Fault("device_id", "there is a device of this id already")]
-        return await _register_shown(form, taken.value, status=409, faults=faults)
+    except (Problem, PermanentFailure) as error:
+        status, faults = wrong(error, taken.faults, {Conflict: "device_id"})
+        return await _register_shown(form, taken.value, status=status, faults=faults)
     code = await mine.provisioning.create_code(mine.tenant_id, wanted.device_id, actor=mine.actor)
     return await code_shown(device, code, new=True)
 
@@ -94,17 +94,12 @@ async def change(device_id: str) -> Response:
         return await _edit_shown(device, form, value, revision=revision, more=taken.more)
     try:
         wanted = parse_as(DevicePatch, json_of(changes(before, value)))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         only_if = frozenset({revision})
         await mine.devices.change(mine.tenant_id, device_id, wanted.changes(), actor=mine.actor, only_if=only_if)
-    except Problem as error:
-        faults = _faults(error, taken.faults)
-        return await _edit_shown(device, form, value, revision=revision, status=422, faults=faults)
-    except PermanentFailure as error:
-        faults = [Fault("labels", str(error))]
-        return await _edit_shown(device, form, value, revision=revision, status=422, faults=faults)
-    except Stale:
-        return await _edit_shown(device, form, value, revision=revision, status=412, faults=[Fault("", _STALE)])
+    except (Problem, PermanentFailure) as error:
+        status, faults = wrong(error, taken.faults, {Stale: "", PermanentFailure: "labels"})
+        return await _edit_shown(device, form, value, revision=revision, status=status, faults=faults)
     return after.to(f"/customer/devices/{device_id}", "saved")
 
 
@@ -123,12 +118,11 @@ async def send(device_id: str) -> Response:
     taken = form.take(await csrf.form())
     try:
         wanted = parse_as(CommandBody, json_of(taken.value))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         await commands.queued(device_id, wanted)
-    except Problem as error:
-        return await _command_shown(device, form, taken.value, status=422, faults=_faults(error, taken.faults))
-    except Conflict as error:
-        return await _command_shown(device, form, taken.value, status=409, faults=[Fault("", str(error))])
+    except (Problem, PermanentFailure) as error:
+        status, faults = wrong(error, taken.faults)
+        return await _command_shown(device, form, taken.value, status=status, faults=faults)
     return after.to(f"/customer/devices/{device_id}", "queued")
 
 
@@ -158,19 +152,6 @@ async def _device(device_id: str) -> dict[str, Any]:
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     return await one_device(mine.pool, mine.tenant_id, device_id)
-
-
-def _demand_readable(faults: Iterable[Fault]) -> None:
-    """Save nothing that could not be read. Raises Problem: 422."""
-    if any(faults):
-        raise Problem(422, "some fields are wrong", errors=[])
-
-
-def _faults(error: Problem, unread: Iterable[Fault]) -> list[Fault]:
-    """What could not be read, and what the API says. What is not about fields goes on."""
-    if error.code != 422 or error.errors is None:  # noqa: PLR2004 - the status of wrong fields
-        raise error
-    return [*unread, *(Fault(each["field"], each["message"]) for each in error.errors)]
 
 
 async def _register_shown(

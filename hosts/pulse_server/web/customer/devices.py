@@ -35,7 +35,7 @@ blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
 
 _ALERTS_SHOWN = 50
 _LINES = 6
-_SILENCES = 4
+_NEWEST = 4
 _SILENT = "NO_HEARTBEAT"
 """The alert that opens when a device becomes STALE, and closes when it is ONLINE again."""
 
@@ -93,8 +93,8 @@ async def _history(mine: Own, device_id: str) -> dict[str, Any]:
     return {
         "connections": parts_of(connections),
         "commands": parts_of(commands),
-        "alerts": (await alert_page(mine.pool, of_it, tenant_id=mine.tenant_id, limit=_LINES)).items,
-        "silences": (await alert_page(mine.pool, silences, tenant_id=mine.tenant_id, limit=_SILENCES)).items,
+        "alerts": (await alert_page(mine.pool, of_it, tenant_id=mine.tenant_id, limit=_NEWEST)).items,
+        "silences": (await alert_page(mine.pool, silences, tenant_id=mine.tenant_id, limit=_NEWEST)).items,
     }
 
 
