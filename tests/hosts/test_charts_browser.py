@@ -19,6 +19,7 @@ from support.admin import opened
 from support.batches import judged, register
 from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
 from support.people import PASSWORD, person
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,17 +48,19 @@ _ALERT = """
         summary, opened_at) VALUES ('tenant-a', gen_random_uuid(), 'dev-1', 's', 'T', 'f', 'OPEN', 4, 1, %s,
         now() - interval '10 minutes') RETURNING true
 """
-# What is drawn, told by the picture itself: the colours that more than a few points have.
-_DRAWN = """chart => {
+# How much of a picture has about a colour, between two parts of its width: a line's edges are faint.
+_INK = """([chart, colour, from, to]) => {
     const canvas = document.querySelector(`figure[data-chart="${chart}"] canvas`);
-    const found = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    const colours = new Map();
-    for (let i = 0; i < found.length; i += 4) if (found[i + 3] === 255) {
-        const colour = `${found[i]},${found[i + 1]},${found[i + 2]}`;
-        colours.set(colour, (colours.get(colour) || 0) + 1);
-    }
-    return [...colours].filter(([, count]) => count > 3).map(([colour]) => colour).sort();
+    if (canvas === null) return 0;
+    const left = Math.round(canvas.width * from);
+    const width = Math.round(canvas.width * to) - left;
+    const found = canvas.getContext("2d").getImageData(left, 0, width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < found.length; i += 4)
+        if (found[i + 3] > 127 && colour.every((each, n) => Math.abs(found[i + n] - each) < 5)) count += 1;
+    return count;
 }"""
+LIGHT, DARK = [15, 107, 92], [99, 205, 182]
 
 
 @asynccontextmanager
@@ -153,6 +156,21 @@ async def test_charts_live(database: Database, tmp_path: Path, width: int, theme
     assert complaints == []
 
 
+@pytest.mark.parametrize("left", [[120], [119, 120]])
+async def test_a_value_that_no_line_leads_to_is_a_point(database: Database, tmp_path: Path, left: list[int]) -> None:
+    """The newest make a line; what came long before is drawn, too, as is the very first value of all."""
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, _), browsing(complaints) as page:
+        judged(database, "DELETE FROM telemetry WHERE seq > 60 AND seq <> ALL(%s) RETURNING true", left)
+        judged(database, _SAY_NOW, "first", 5)
+        await log_in(page, url)
+        await page.goto(f"{url}/customer/devices/dev-1?range=6h")
+        await eventually(lambda: page.evaluate(_INK, ["first", LIGHT, 0.5, 1]), what="the first value")
+        await eventually(lambda: page.evaluate(_INK, ["temp", LIGHT, 0.94, 1]), what="the line")
+        await eventually(lambda: page.evaluate(_INK, ["temp", LIGHT, 0, 0.94]), what="the values long before")
+    assert complaints == []
+
+
 async def test_colours_follow_the_theme(database: Database, tmp_path: Path) -> None:
     complaints: list[str] = []
     async with site(database, tmp_path) as (url, _), browsing(complaints) as page:
@@ -160,11 +178,11 @@ async def test_colours_follow_the_theme(database: Database, tmp_path: Path) -> N
         await page.wait_for_selector('figure[data-chart="messages"][data-drawn="1441"] canvas')
         await page.goto(f"{url}/customer/devices/dev-1")
         await page.wait_for_selector('figure[data-chart="temp"][data-drawn="120"] canvas')
-        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('15,107,92')")
+        await eventually(lambda: page.evaluate(_INK, ["temp", LIGHT, 0, 1]), what="a line in light")
         await page.emulate_media(color_scheme="dark")
-        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('99,205,182')")
+        await eventually(lambda: page.evaluate(_INK, ["temp", DARK, 0, 1]), what="a line in dark")
         await page.evaluate("document.documentElement.dataset.theme = 'light'")
-        await page.wait_for_function(f"() => ({_DRAWN})('temp').includes('15,107,92')")
+        await eventually(lambda: page.evaluate(_INK, ["temp", LIGHT, 0, 1]), what="a line in light again")
         assert await violations(page) == []
     assert complaints == []
 

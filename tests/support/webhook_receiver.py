@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 class Receiver:
-    """``url`` is where to post; ``got`` holds the verified payloads, ``refused`` counts the others."""
+    """``url`` is where to post; ``got`` holds the verified payloads, ``refused`` counts the others.
+
+    What is genuine is answered with ``answers``.
+    """
 
     def __init__(self, secret: str) -> None:
         self.got: list[dict[str, Any]] = []
         self.refused = 0
+        self.answers = 204
         self._webhook = Webhook(secret)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
@@ -37,7 +41,7 @@ class Receiver:
                     self.send_response(401)
                 else:
                     receiver.got.append(json.loads(body))
-                    self.send_response(204)
+                    self.send_response(receiver.answers)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

@@ -9,6 +9,7 @@
   const POINTS = 360;
   const AHEAD_S = 660;  // a device's clock may run ahead of ours
   const LEAST_PX = 8;
+  const LINE_PX = 4;
   const HEIGHT = 180;
   const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const INK = { refused: "bad", failed: "bad", opened: "warn", delivered: "good", second: "info" };
@@ -65,6 +66,21 @@
       ys.forEach((line, n) => line.push(lines[n][i]));
     });
     return [xs, ...ys];
+  }
+
+  // Where there is no room for a point at each value, those have one whose line is too short to be seen.
+  function alone(plot, place, shown) {
+    if (shown) return null;
+    const [xs, values] = [plot.data[0], plot.data[place]];
+    const none = (i) => values[i] === null || values[i] === undefined;
+    const found = [];
+    let from = null;
+    xs.forEach((x, i) => {
+      if (none(i)) { from = null; return; }
+      if (from === null) from = x;
+      if (none(i + 1) && plot.valToPos(x, "x") - plot.valToPos(from, "x") < LINE_PX) found.push(i);
+    });
+    return found;
   }
 
   class Chart {
@@ -148,7 +164,7 @@
         padding: [10, 10, null, null],
         axes: [{ ...axis, size: 34, values: times }, { ...axis, size: 58, values: (u, ticks) => ticks.map(told) }],
         series: [{}, ...lines.map((line, place) => ({
-          label: line, width: width(line), stroke: () => this.colour(line, place), points: { show: band && line === "avg" ? undefined : false },
+          label: line, width: width(line), stroke: () => this.colour(line, place), points: band && line === "avg" ? { fill: () => this.colour(line, place), filter: alone } : { show: false },
           paths: bars, fill: this.counts ? () => faint(this.colour(line, place), bars ? 0.45 : 0.18) : undefined,
         }))],
         bands: band ? [{ series: [3, 2], fill: () => faint(ink.link, 0.16) }] : [],
