@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulse_core.principal import Role
 from support.admin import Admin, Caller, admin_api
+from support.browsing import at_browser
 from support.people import person
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from quart import Quart
 
+    from support.browsing import Browser
     from support.database import Database
 
 
@@ -29,6 +32,12 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
 @pytest.fixture
 async def customer(admin: Admin) -> Caller:
     return await admin.customer()
+
+
+@pytest.fixture
+async def browser(admin: Admin, database: Database) -> Browser:
+    """The tenant's admin, ada, who has logged in."""
+    return await at_browser(admin, database, Role.CUSTOMER_ADMIN, "ada")
 
 
 @pytest.fixture

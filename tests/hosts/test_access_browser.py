@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.batches import judged
-from support.customer_site import log_in, site
 from support.pages import CHROMIUM, FETCHED, browsing, violations
 from support.people import PASSWORD
+from support.site import log_in, site
 from support.waiting import eventually
 
 if TYPE_CHECKING:

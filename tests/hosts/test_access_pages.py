@@ -15,8 +15,8 @@ from pulse_server.web.entrance import csrf
 from support import two_tenants
 from support.admin import admin_api
 from support.batches import judged
-from support.browser_forms import Page
-from support.browsing import Browser
+from support.browser_forms import EVIL, Page, filled
+from support.browsing import Browser, at_browser
 from support.people import PASSWORD, Door, person
 from support.rights import OURS, THEIRS
 from support.two_tenants import an_id
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from support.browsing import Shown
     from support.database import Database
 
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 ADMINS = {"/customer": Role.CUSTOMER_ADMIN, "/operator": Role.OPERATOR_ADMIN}
 LISTS = ("users", "api-tokens", "audit-log")
 ONE = ("users/{}", "users/{}/edit", "users/{}/password", "users/{}/remove", "api-tokens/{}", "api-tokens/{}/revoke")
@@ -48,29 +47,16 @@ def side(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def logged_in(admin: Admin, database: Database, role: Role, name: str = "") -> Browser:
-    person(database, name or str(role), role, OURS if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(name or str(role))
-    return browser
-
-
 @pytest.fixture
 async def browser(admin: Admin, database: Database, side: str) -> Browser:
     """The administrator of this side."""
-    return await logged_in(admin, database, ADMINS[side])
+    return await at_browser(admin, database, ADMINS[side])
 
 
 @pytest.fixture
 async def ours(admin: Admin, database: Database) -> Browser:
     """A customer's administrator."""
-    return await logged_in(admin, database, Role.CUSTOMER_ADMIN)
-
-
-def filled(shown: Shown, **more: str | None) -> list[tuple[str, str]]:
-    """What the form of a page sends, without that of the frame."""
-    found = Page(shown.text[shown.text.index('<form class="card made"') :]).sent(more)
-    return [*found.items(multi=True)]
+    return await at_browser(admin, database, Role.CUSTOMER_ADMIN)
 
 
 def fault_of(shown: Shown, name: str) -> str:
@@ -108,7 +94,7 @@ async def test_an_administrator_sees_every_page(browser: Browser, side: str) -> 
 
 @pytest.mark.parametrize("role", [Role.CUSTOMER_VIEWER, Role.OPERATOR])
 async def test_nobody_else_does(admin: Admin, database: Database, role: Role) -> None:
-    browser = await logged_in(admin, database, role)
+    browser = await at_browser(admin, database, role)
     for side in ADMINS:
         for end in (*LISTS, *FORMS, *(each.format(an_id(OURS)) for each in ONE)):
             shown = await browser.go(f"{side}/{end}")
@@ -160,7 +146,7 @@ async def test_a_user_is_added_and_their_password_is_shown_once(
 ) -> None:
     form = await browser.go(f"{side}/users/new")
     more = {"tenant_id": OURS} if side == "/operator" else {}
-    sent = filled(form, username="bob", role="customer_viewer", email="bob@example.com", **more)
+    sent = filled(form.text, username="bob", role="customer_viewer", email="bob@example.com", **more)
     assert (await browser.post(f"{side}/users/new", [each for each in sent if each[0] != csrf.FIELD])).status == 403
     made = await browser.post(f"{side}/users/new", sent)
     assert made.to == f"{side}/users/{user(database, 'bob')[4]}"
@@ -180,10 +166,10 @@ async def test_a_secret_is_shown_on_its_page_and_to_its_session_alone(
     admin: Admin, ours: Browser, database: Database
 ) -> None:
     path = f"/customer/users/{an_id(OURS)}"
-    sent = filled(await ours.go(f"{path}/password"))
+    sent = filled((await ours.go(f"{path}/password")).text)
     assert (await ours.post(f"{path}/password", sent)).to == path
     assert secret_of(await ours.go("/customer/users")) is None
-    other = await logged_in(admin, database, Role.CUSTOMER_ADMIN, "eve")
+    other = await at_browser(admin, database, Role.CUSTOMER_ADMIN, "eve")
     other.cookies[once.COOKIE] = ours.cookies[once.COOKIE]
     assert secret_of(await other.go(path)) is None
     assert secret_of(await ours.go(path)) is not None
@@ -203,12 +189,12 @@ async def test_what_is_wrong_is_said_beside_its_field(browser: Browser, side: st
         right: dict[str, str | None] = {"username": "bob", "role": "customer_viewer", name: value}
         if side == "/operator":
             right["tenant_id"] = OURS
-        shown = await browser.post(path, filled(form, **right))
+        shown = await browser.post(path, filled(form.text, **right))
         assert (shown.status, "<title>Error: " in shown.text) == (422, True), name
         assert said in fault_of(shown, name)
         assert "short" not in [box.value for box in Page(shown.text).boxes], "a password comes never back"
     if side == "/operator":
-        shown = await browser.post(path, filled(form, username="bob", role="customer_viewer", tenant_id="nobody"))
+        shown = await browser.post(path, filled(form.text, username="bob", role="customer_viewer", tenant_id="nobody"))
         assert "there is no tenant" in fault_of(shown, "tenant_id")
     assert judged(database, "SELECT 1 FROM users WHERE username = 'bob'") == []
 
@@ -220,11 +206,11 @@ async def test_a_user_is_changed_unless_somebody_else_changed_them(
     form = await browser.go(f"{path}/edit")
     roles = {box.value for box in Page(form.text).boxes if box.name == "role"}
     assert roles == {"customer_viewer", "customer_admin"}, "none of the other kind"
-    sent = filled(form, role="customer_admin", email="new@example.com")
+    sent = filled(form.text, role="customer_admin", email="new@example.com")
     assert (await browser.post(f"{path}/edit", sent)).to == path
     assert "Saved." in (await browser.go(path)).text
     assert user(database, f"user-of-{OURS}")[1:3] == ("customer_admin", "new@example.com")
-    stale = await browser.post(f"{path}/edit", filled(form, email="late@example.com"))
+    stale = await browser.post(f"{path}/edit", filled(form.text, email="late@example.com"))
     assert (stale.status, "Somebody else has changed it" in stale.text) == (412, True)
     assert "late@example.com" in [box.value for box in Page(stale.text).boxes], "what was typed is not lost"
     assert user(database, f"user-of-{OURS}")[2] == "new@example.com"
@@ -256,7 +242,7 @@ async def test_the_last_one_in_charge_stays(browser: Browser, database: Database
         refused = await browser.post(f"{path}/{deed}", form)
         assert (refused.status, "obody would be left in charge" in refused.text) == (409, True)
     looks = "customer_viewer" if side == "/customer" else "operator"
-    refused = await browser.post(f"{path}/edit", filled(await browser.go(f"{path}/edit"), role=looks))
+    refused = await browser.post(f"{path}/edit", filled((await browser.go(f"{path}/edit")).text, role=looks))
     assert (refused.status, "obody would be left in charge" in refused.text) == (409, True)
     assert user(database, str(ADMINS[side])) == me
 
@@ -266,12 +252,12 @@ async def test_a_password_is_replaced_by_one_that_is_typed_or_made_up(
 ) -> None:
     path, name, door = f"{side}/users/{an_id(OURS)}", f"user-of-{OURS}", Door(admin.client)
     form = await browser.go(f"{path}/password")
-    assert (await browser.post(f"{path}/password", filled(form, password=PASSWORD))).to == path
+    assert (await browser.post(f"{path}/password", filled(form.text, password=PASSWORD))).to == path
     assert secret_of(await browser.go(path)) is None, "whoever typed it knows it"
     assert (await door.log_in(name, PASSWORD))[0] == 200
-    weak = await browser.post(f"{path}/password", filled(form, password="weak"))
+    weak = await browser.post(f"{path}/password", filled(form.text, password="weak"))
     assert (weak.status, "at least 12" in fault_of(weak, "password")) == (422, True)
-    await browser.post(f"{path}/password", filled(form))
+    await browser.post(f"{path}/password", filled(form.text))
     password = secret_of(await browser.go(path))
     assert password is not None
     assert [(await door.log_in(name, each))[0] for each in (PASSWORD, password)] == [401, 200]
@@ -283,7 +269,7 @@ async def test_a_token_is_made_shown_once_and_revoked(
     path = f"{side}/api-tokens/new"
     form = await browser.go(path)
     role = "customer_viewer" if side == "/customer" else "operator"
-    filling = filled(form, name="nightly", role=role, scopes="alerts", days="7")
+    filling = filled(form.text, name="nightly", role=role, scopes="alerts", days="7")
     assert (await browser.post(path, [each for each in filling if each[0] != csrf.FIELD])).status == 403
     to = (await browser.post(path, filling)).to
     shown = await browser.go(to)
@@ -312,7 +298,7 @@ async def test_a_wrong_token_is_not_made(browser: Browser, database: Database, s
     form = await browser.go(path)
     for name, value in (("name", ""), ("days", "0"), ("days", "many"), ("role", "")):
         fields: dict[str, str | None] = {"name": "x", "role": "customer_viewer", "days": "1", name: value}
-        shown = await browser.post(path, filled(form, **fields))
+        shown = await browser.post(path, filled(form.text, **fields))
         assert shown.status == 422
         assert fault_of(shown, name)
     areas = {box.value for box in Page(form.text).boxes if box.name == "scopes"}

@@ -14,7 +14,7 @@ from pulse_core.principal import Role
 from pulse_server.web import after
 from pulse_server.web.entrance import csrf
 from support.batches import integrate, judged
-from support.browser_forms import Page
+from support.browser_forms import EVIL, Page
 from support.browsing import Browser
 from support.people import person
 from support.told import a_delivery, an_alert, an_attempt
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from support.admin import Admin, Caller
     from support.browsing import Shown
     from support.database import Database
-
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
-
-
-@pytest.fixture
-async def browser(admin: Admin, database: Database) -> Browser:
-    person(database)
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
 
 
 def statuses(database: Database) -> dict[uuid.UUID, str]:

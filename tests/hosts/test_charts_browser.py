@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulse_core.config import load_config
 from pulse_core.notices import Kind
-from pulse_core.plugins import load_plugins
-from pulse_core.secrets import SecretBox
-from pulse_server.notices.post import Post
-from pulse_server.web import create_app
-from pulse_server.web.services import Services
-from support.admin import opened
 from support.batches import judged, register
-from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
-from support.people import PASSWORD, person
+from support.pages import CHROMIUM, FETCHED, browsing, violations
+from support.people import person
+from support.site import bare_site, log_in
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -27,6 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Page
 
+    from pulse_server.web.services import Services
     from support.database import Database
 
 pytestmark = [
@@ -72,24 +67,8 @@ async def site(database: Database, data_dir: Path) -> AsyncIterator[tuple[str, S
     judged(database, _SAY, EVIL)
     judged(database, _ALERT, EVIL)
     person(database)
-    config = load_config(None, mode="dev", data_dir=data_dir)
-    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
-    async with AsyncExitStack() as stack:
-        pools = await stack.enter_async_context(opened(services, database))
-        post = Post(services.hub, services.board, pools.operator, database.dsn("pulse_operator"))
-        post.start()
-        stack.push_async_callback(post.stop)
-        url = await stack.enter_async_context(serving(create_app(services)))
-        stack.callback(services.hub.close)
-        yield url.replace("127.0.0.1", "localhost"), services
-
-
-async def log_in(page: Page, url: str) -> None:
-    await page.goto(f"{url}/login")
-    await page.get_by_label("Name").fill("ada")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
-    await page.get_by_role("heading", name="Dashboard", exact=True).wait_for()
+    async with bare_site(database, data_dir) as found:
+        yield found
 
 
 def said(page: Page, chart: str) -> Any:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import pytest
 import pytest_asyncio
 
 from pulse_postgres.tokens import hash_code, hash_token
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page
-from support.browsing import Browser, Shown
-from support.people import person
+from support.browser_forms import Page, filled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.browsing import Browser, Shown
     from support.database import Database
 
 NEW = "/customer/devices/new"
@@ -31,20 +29,6 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
     async with admin_api(database, tmp_path, device_url="https://devices.example.com/") as found:
         await found.tenant()
         yield found
-
-
-@pytest.fixture
-async def browser(admin: Admin, database: Database) -> Browser:
-    person(database)
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
-
-
-def filled(page: str, **more: str | None) -> list[tuple[str, str]]:
-    """What the form of a page sends, without that of the frame."""
-    found = Page(page[page.index('<form class="card made"') :]).sent(more)
-    return [*found.items(multi=True)]
 
 
 async def registered(browser: Browser) -> Shown:

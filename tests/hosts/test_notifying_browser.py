@@ -17,26 +17,22 @@ from pulse_core.secrets import SecretBox
 from pulse_postgres.delivery.outbox import PostgresDeliveries
 from pulse_postgres.notices import Teller
 from pulse_postgres.pool import open_pool
-from pulse_server.notices.post import Post
 from pulse_server.services import Lender
-from pulse_server.web import create_app
-from pulse_server.web.services import Services
-from support.admin import opened
 from support.batches import integrate, judged
 from support.delivering import running
 from support.distributions import Workshop
-from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
-from support.people import PASSWORD, person
+from support.pages import CHROMIUM, FETCHED, browsing, violations
+from support.people import person
+from support.site import hearing, log_in
 from support.told import a_delivery, an_alert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Page
-
     from pulse_core.config import Config
     from pulse_core.plugin_set import Plugins
+    from pulse_server.web.services import Services
     from support.database import Database
 
 pytestmark = [
@@ -94,17 +90,11 @@ async def site(
     """The application with a tenant and its admin, ada, and a delivery engine with the same plugins."""
     judged(database, "INSERT INTO tenants (tenant_id) VALUES ('tenant-a') RETURNING true")
     person(database)
-    services = Services(config, SecretBox(database.secret_key), plugins)
     async with AsyncExitStack() as stack:
-        pools = await stack.enter_async_context(opened(services, database))
-        post = Post(services.hub, services.board, pools.operator, database.dsn("pulse_operator"))
-        post.start()
-        stack.push_async_callback(post.stop)
+        found = await stack.enter_async_context(hearing(database, config, plugins))
         if delivers:
             await stack.enter_async_context(delivering(database, config, plugins))
-        url = await stack.enter_async_context(serving(create_app(services)))
-        stack.callback(services.hub.close)
-        yield url.replace("127.0.0.1", "localhost"), services
+        yield found
 
 
 @asynccontextmanager
@@ -142,14 +132,6 @@ def installed(data_dir: Path, *more: str) -> tuple[Config, Plugins]:
 
 
 UNLIMITED = {"writes_per_s": 0, "address_writes_per_s": 0, "failures_per_minute": 0}
-
-
-async def log_in(page: Page, url: str) -> None:
-    await page.goto(f"{url}/login")
-    await page.get_by_label("Name").fill("ada")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
-    await page.get_by_role("heading", name="Dashboard").wait_for()
 
 
 async def test_a_strangers_channel_has_its_card_its_form_and_its_test(

@@ -22,9 +22,8 @@ from pulse_server.web.operator.refusal_bars import HEIGHT, bars_of
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page
-from support.browsing import Browser
-from support.people import person
+from support.browser_forms import EVIL, Page
+from support.browsing import Browser, at_browser
 from support.rights import OURS
 from support.two_tenants import an_id
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 PATHS = ["/operator/quarantine", "/operator/quarantine/counts", "/operator/plugins", "/operator/commands"]
 SETTINGS = "/operator/settings"
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 KEY = "a key that nobody may read"
 
 
@@ -50,13 +48,6 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
 
 
 OIDC = {"issuer": "https://id.example.com", "client_id": "pulse", "client_secret": KEY}
-
-
-async def at_browser(admin: Admin, database: Database, role: Role) -> Browser:
-    person(database, str(role), role, OURS if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(str(role))
-    return browser
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pulse_server.web.entrance import csrf
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page
-from support.browsing import Browser
+from support.browser_forms import EVIL, Page
+from support.browsing import Browser, at_browser
 from support.people import person
 from support.rights import OURS, THEIRS
 from support.two_tenants import an_id
@@ -56,7 +56,6 @@ FORMS = [
     f"/customer/integration-routes/{an_id(OURS)}/edit",
     f"/customer/integration-routes/{an_id(OURS)}/delete",
 ]
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 
 @pytest_asyncio.fixture
@@ -64,13 +63,6 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
     two_tenants.fill(database)
     async with admin_api(database, tmp_path) as found:
         yield found
-
-
-async def at_browser(admin: Admin, database: Database, role: Role) -> Browser:
-    person(database, str(role), role, OURS if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(str(role))
-    return browser
 
 
 @pytest.fixture

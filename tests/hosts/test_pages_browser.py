@@ -8,8 +8,8 @@ import pytest
 
 from pulse_core.notices import Kind
 from support.batches import judged
-from support.customer_site import log_in, site
 from support.pages import CHROMIUM, FETCHED, browsing, violations
+from support.site import log_in, site
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,11 +6,7 @@ import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import pytest
-import pytest_asyncio
-
 from pulse_core.principal import Role
-from support.admin import Admin, admin_api
 from support.batches import integrate, judged
 from support.browser_forms import Page
 from support.browsing import Browser, Shown
@@ -18,28 +14,11 @@ from support.people import person
 from support.told import a_delivery, an_alert, an_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
+    from support.admin import Admin
     from support.database import Database
 
 LIST = "/customer/deliveries"
 REPLAY = f"{LIST}/replay"
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
-
-
-@pytest.fixture
-async def browser(admin: Admin, database: Database) -> Browser:
-    person(database)
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
 
 
 def listed(shown: Shown) -> set[str]:

@@ -13,10 +13,9 @@ from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page
-from support.browsing import Browser
+from support.browser_forms import EVIL, Page
+from support.browsing import Browser, at_browser
 from support.guards import admin_api_over
-from support.people import person
 from support.rights import OURS, THEIRS
 from support.two_tenants import an_id
 
@@ -45,7 +44,6 @@ ADMINS = [
     f"/operator/tenants/{OURS}/remove",
 ]
 FOR_PEOPLE_ALONE = ADMINS[2:]
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 WITHOUT = {"/operator/ledger", "/operator/tenants/~new", f"/operator/tenants/{OURS}/edit"}
 """Nobody's text stands on them, but in boxes."""
 LIES = (
@@ -65,13 +63,6 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
     two_tenants.fill(database)
     async with admin_api(database, tmp_path) as found:
         yield found
-
-
-async def at_browser(admin: Admin, database: Database, role: Role) -> Browser:
-    person(database, str(role), role, OURS if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(str(role))
-    return browser
 
 
 @pytest.fixture

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pulse_core.config import load_config
 from pulse_core.notices import Kind
-from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
-from pulse_core.secrets import SecretBox
-from pulse_server.notices.post import Post
-from pulse_server.web import create_app
-from pulse_server.web.services import Services
 from support import two_tenants
-from support.admin import opened
 from support.batches import judged
-from support.pages import CHROMIUM, FETCHED, browsing, serving, violations
-from support.people import PASSWORD, person
+from support.pages import CHROMIUM, FETCHED, browsing, violations
+from support.people import person
+from support.site import bare_site, log_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Page
-
+    from pulse_server.web.services import Services
     from support.database import Database
 
 pytestmark = [
@@ -57,24 +50,8 @@ async def site(database: Database, data_dir: Path) -> AsyncIterator[tuple[str, S
     """The application with two tenants and an operator_admin, boss; it hears what the database tells."""
     two_tenants.fill(database)
     person(database, "boss", Role.OPERATOR_ADMIN, "")
-    config = load_config(None, mode="dev", data_dir=data_dir)
-    services = Services(config, SecretBox(database.secret_key), load_plugins(config))
-    async with AsyncExitStack() as stack:
-        pools = await stack.enter_async_context(opened(services, database))
-        post = Post(services.hub, services.board, pools.operator, database.dsn("pulse_operator"))
-        post.start()
-        stack.push_async_callback(post.stop)
-        url = await stack.enter_async_context(serving(create_app(services)))
-        stack.callback(services.hub.close)
-        yield url.replace("127.0.0.1", "localhost"), services
-
-
-async def log_in(page: Page, url: str) -> None:
-    await page.goto(f"{url}/login")
-    await page.get_by_label("Name").fill("boss")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
-    await page.get_by_role("heading", name="Dashboard").wait_for()
+    async with bare_site(database, data_dir) as found:
+        yield found
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (375, "dark")])
@@ -84,7 +61,7 @@ async def test_each_page_fits_and_obeys_the_policy(database: Database, tmp_path:
         for table in ("devices", "tenants", "integrations"):
             judged(database, f"UPDATE {table} SET name = repeat('W', 120) RETURNING true")
         judged(database, "UPDATE deliveries SET last_error = repeat('W', 300) RETURNING true")
-        await log_in(page, url)
+        await log_in(page, url, "boss")
         for path in PAGES:
             await page.goto(f"{url}/operator/{path}")
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -96,7 +73,7 @@ async def test_each_page_fits_and_obeys_the_policy(database: Database, tmp_path:
 async def test_what_is_unfolded_stays_so_when_the_page_reads_itself_anew(database: Database, tmp_path: Path) -> None:
     complaints: list[str] = []
     async with site(database, tmp_path) as (url, services), browsing(complaints) as page:
-        await log_in(page, url)
+        await log_in(page, url, "boss")
         await page.goto(f"{url}/operator/deliveries")
         await page.get_by_text("Updates by itself").wait_for()
         await page.get_by_text("1 attempt").first.click()
@@ -120,7 +97,7 @@ async def test_a_tenant_is_removed_by_typing_its_id(database: Database, tmp_path
             "UPDATE tenants SET status = 'SUSPENDED', suspended_at = now() - interval '11 s'"
             " WHERE tenant_id = 'tenant-a' RETURNING true",
         )
-        await log_in(page, url)
+        await log_in(page, url, "boss")
         await page.goto(f"{url}/operator/tenants/tenant-a")
         await page.get_by_role("link", name="Remove").click()
         await page.get_by_label("Its id, to confirm").fill("tenant-a")

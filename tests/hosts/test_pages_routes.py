@@ -6,47 +6,21 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from pulse_core.principal import Role
-from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page
+from support.browser_forms import EVIL, Page
 from support.browsing import Browser
 from support.people import person
 from support.told import an_alert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from support.admin import Caller
+    from support.admin import Admin, Caller
     from support.database import Database
 
 LIST = "/customer/integration-routes"
 NEW = f"{LIST}/new"
-EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 HOOK = {"config": {"url": "https://example.com/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
-    async with admin_api(database, tmp_path) as found:
-        await found.tenant()
-        yield found
-
-
-@pytest.fixture
-async def browser(admin: Admin, database: Database) -> Browser:
-    person(database)
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
-
-
-@pytest.fixture
-async def customer(admin: Admin) -> Caller:
-    return await admin.customer()
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from pulse_postgres.tenants import Tenants
 from pulse_server.web.entrance import csrf
 from support.batches import judged
 from support.browser_forms import Page
-from support.browsing import Browser, Shown
-from support.people import person
+from support.browsing import Browser, Shown, at_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +26,7 @@ SETTLED = "UPDATE tenants SET status = 'SUSPENDED', suspended_at = now() - inter
 
 @pytest.fixture
 async def browser(admin: Admin, database: Database) -> Browser:
-    person(database, "boss", Role.OPERATOR_ADMIN, "")
-    browser = Browser(admin.client.app)
-    await browser.log_in("boss")
-    return browser
+    return await at_browser(admin, database, Role.OPERATOR_ADMIN, "boss")
 
 
 async def send(browser: Browser, path: str, filled: dict[str, str | None] | None = None) -> Shown:

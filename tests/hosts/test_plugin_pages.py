@@ -9,11 +9,9 @@ import pytest
 
 from pulse_core.principal import Role
 from support import two_tenants
-from support.admin import Admin, admin_api
-from support.browsing import Browser
+from support.admin import admin_api
+from support.browsing import Browser, at_browser
 from support.distributions import Workshop
-from support.people import person
-from support.rights import OURS
 from support.tree import ROOT
 
 if TYPE_CHECKING:
@@ -45,13 +43,6 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
     made = Workshop(tmp_path / "workshop")
     yield made
     made.close()
-
-
-async def at_browser(admin: Admin, database: Database, role: Role) -> Browser:
-    person(database, str(role), role, OURS if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(str(role))
-    return browser
 
 
 def of_the_page(language: str, name: str) -> str:

@@ -13,8 +13,8 @@ from pulse_server.web import theme
 from pulse_server.web.entrance import csrf
 from support.batches import judged
 from support.browser_forms import Page
-from support.browsing import Browser
-from support.people import PASSWORD, Door, person
+from support.browsing import Browser, at_browser
+from support.people import PASSWORD, Door
 
 if TYPE_CHECKING:
     from support.admin import Admin
@@ -30,10 +30,7 @@ BEGINS = {
 
 
 async def logged_in(admin: Admin, database: Database, role: Role = Role.CUSTOMER_ADMIN) -> Browser:
-    person(database, "ada", role, "tenant-a" if role.of_a_tenant else "")
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
+    return await at_browser(admin, database, role, "ada")
 
 
 @pytest.mark.parametrize("role", Role)

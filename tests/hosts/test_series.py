@@ -18,13 +18,12 @@ from pulse_server.web import sparks
 from support.admin import Admin, Caller, admin_api
 from support.batches import ALL, S, judged, lane_stores, reading, register, state
 from support.browser_forms import Page
-from support.browsing import Browser
-from support.people import person
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.browsing import Browser
     from support.database import Database
 
 EVIL = "<script>document.title='owned'</script>\"'><img src=x>"
@@ -203,14 +202,6 @@ async def test_deliveries_by_how_they_ended_and_messages_of_the_last_minute(data
     assert {(later - each).total_seconds() for each, later in zip(hours.starts, hours.starts[1:], strict=False)} == {
         3600
     }
-
-
-@pytest.fixture
-async def browser(admin: Admin, database: Database) -> Browser:
-    person(database)
-    browser = Browser(admin.client.app)
-    await browser.log_in()
-    return browser
 
 
 async def test_the_page_says_it_without_a_script(browser: Browser) -> None:

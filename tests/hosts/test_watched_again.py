@@ -14,8 +14,7 @@ from pulse_server.web import covered
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browsing import Browser
-from support.people import person
+from support.browsing import Browser, at_browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,16 +34,9 @@ async def admin(database: Database, tmp_path: Path) -> AsyncIterator[Admin]:
         yield found
 
 
-async def at_browser(admin: Admin, database: Database, name: str) -> Browser:
-    person(database, name, Role.OPERATOR, "")
-    browser = Browser(admin.client.app)
-    await browser.log_in(name)
-    return browser
-
-
 @pytest.fixture
 async def browser(admin: Admin, database: Database) -> Browser:
-    return await at_browser(admin, database, "op")
+    return await at_browser(admin, database, Role.OPERATOR, "op")
 
 
 def lines(database: Database) -> list[Any]:
@@ -75,7 +67,7 @@ async def test_whoever_goes_there_anew_is_written_down_anew(browser: Browser, da
 
 async def test_another_look_is_another_line(admin: Admin, browser: Browser, database: Database) -> None:
     await browser.go(PATH)
-    other = await at_browser(admin, database, "other")
+    other = await at_browser(admin, database, Role.OPERATOR, "other")
     twin = browser.twin()
     for number, (who, path, more) in enumerate(
         [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pulse_core.principal import Role
     from pulse_server.sessions.desk import BrowserSessions
     from pulse_server.web.services import Services
+    from support.admin import Admin
     from support.database import Database
 
 LOCAL = {"Host": "localhost"}
@@ -108,6 +109,14 @@ class Browser:
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = morsel.value
+
+
+async def at_browser(admin: Admin, database: Database, role: Role, name: str = "") -> Browser:
+    """A new user, called as their role unless ``name`` says how, who has logged in; customers are tenant-a's."""
+    person(database, name or str(role), role, "tenant-a" if role.of_a_tenant else "")
+    browser = Browser(admin.client.app)
+    await browser.log_in(name or str(role))
+    return browser
 
 
 async def session_caller(app: Quart, username: str) -> tuple[Caller, str]:
