@@ -34,7 +34,7 @@ async def add_bob(page: Page, url: str) -> str:
     await page.get_by_role("button", name="Add", exact=True).click()
     await page.get_by_role("heading", name="Password of bob").wait_for()
     await page.get_by_role("button", name="Copy").wait_for()
-    return await page.locator("#secret").inner_text()
+    return await page.locator(".secret .copyable").first.inner_text()
 
 
 async def test_a_viewer_is_added_looks_and_is_kept_out(database: Database, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ async def test_a_secret_leaves_with_its_page_even_if_the_page_is_kept(database: 
         await log_in(page, url)
         await add_bob(page, url)
         await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
-        assert await page.locator("#secret").count() == 0
+        assert await page.locator(".secret").count() == 0
     assert complaints == []
 
 

@@ -15,7 +15,7 @@ from pulse_server.web.entrance import csrf
 from support import two_tenants
 from support.admin import admin_api
 from support.batches import judged
-from support.browser_forms import EVIL, Page, filled
+from support.browser_forms import EVIL, Page, filled, secret_of
 from support.browsing import Browser, at_browser
 from support.people import PASSWORD, Door, person
 from support.rights import OURS, THEIRS
@@ -65,11 +65,6 @@ def fault_of(shown: Shown, name: str) -> str:
     assert box.attrs["aria-invalid"] == "true"
     assert f"f-{name}:fault" in (box.attrs["aria-describedby"] or "")
     return html.unescape(shown.text.partition(f'id="f-{name}:fault">')[2].partition("<")[0])
-
-
-def secret_of(shown: Shown) -> str | None:
-    found = re.search(r'id="secret">([^<]*)<', shown.text)
-    return found[1] if found else None
 
 
 def user(database: Database, name: str) -> tuple[object, ...]:
@@ -151,11 +146,11 @@ async def test_a_user_is_added_and_their_password_is_shown_once(
     made = await browser.post(f"{side}/users/new", sent)
     assert made.to == f"{side}/users/{user(database, 'bob')[4]}"
     shown = await browser.go(made.to)
-    password = secret_of(shown)
+    password = secret_of(shown.text)
     assert password is not None
     assert password not in made.text + str(made.headers)
     assert shown.headers["Cache-Control"] == "no-store"
-    assert secret_of(await browser.go(made.to)) is None, "it is shown once"
+    assert secret_of((await browser.go(made.to)).text) is None, "it is shown once"
     assert user(database, "bob")[:4] == (OURS, "customer_viewer", "bob@example.com", False)
     assert (await Door(admin.client).log_in("bob", password))[0] == 200
     again = await browser.post(f"{side}/users/new", sent)
@@ -168,11 +163,11 @@ async def test_a_secret_is_shown_on_its_page_and_to_its_session_alone(
     path = f"/customer/users/{an_id(OURS)}"
     sent = filled((await ours.go(f"{path}/password")).text)
     assert (await ours.post(f"{path}/password", sent)).to == path
-    assert secret_of(await ours.go("/customer/users")) is None
+    assert secret_of((await ours.go("/customer/users")).text) is None
     other = await at_browser(admin, database, Role.CUSTOMER_ADMIN, "eve")
     other.cookies[once.COOKIE] = ours.cookies[once.COOKIE]
-    assert secret_of(await other.go(path)) is None
-    assert secret_of(await ours.go(path)) is not None
+    assert secret_of((await other.go(path)).text) is None
+    assert secret_of((await ours.go(path)).text) is not None
     ours.cookies[once.COOKIE] = "forged"
     assert (await ours.go(path)).status == 200
 
@@ -253,12 +248,12 @@ async def test_a_password_is_replaced_by_one_that_is_typed_or_made_up(
     path, name, door = f"{side}/users/{an_id(OURS)}", f"user-of-{OURS}", Door(admin.client)
     form = await browser.go(f"{path}/password")
     assert (await browser.post(f"{path}/password", filled(form.text, password=PASSWORD))).to == path
-    assert secret_of(await browser.go(path)) is None, "whoever typed it knows it"
+    assert secret_of((await browser.go(path)).text) is None, "whoever typed it knows it"
     assert (await door.log_in(name, PASSWORD))[0] == 200
     weak = await browser.post(f"{path}/password", filled(form.text, password="weak"))
     assert (weak.status, "at least 12" in fault_of(weak, "password")) == (422, True)
     await browser.post(f"{path}/password", filled(form.text))
-    password = secret_of(await browser.go(path))
+    password = secret_of((await browser.go(path)).text)
     assert password is not None
     assert [(await door.log_in(name, each))[0] for each in (PASSWORD, password)] == [401, 200]
 
@@ -273,7 +268,7 @@ async def test_a_token_is_made_shown_once_and_revoked(
     assert (await browser.post(path, [each for each in filling if each[0] != csrf.FIELD])).status == 403
     to = (await browser.post(path, filling)).to
     shown = await browser.go(to)
-    token = secret_of(shown)
+    token = secret_of(shown.text)
     assert token is not None
     assert token not in to
     line = (

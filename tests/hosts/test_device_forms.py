@@ -10,7 +10,7 @@ import pytest_asyncio
 from pulse_postgres.tokens import hash_code, hash_token
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.browser_forms import Page, filled
+from support.browser_forms import Page, filled, secret_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,17 +41,13 @@ async def confirmed(browser: Browser, path: str, **said: str) -> Shown:
     return await browser.post(path, {"csrf_token": asked.token, **said})
 
 
-def secret_of(shown: Shown) -> str:
-    found = re.findall(r'<pre class="copyable"><code>([^<]+)</code>', shown.text)[0]
-    return str(found)
-
-
 async def test_a_device_is_registered_and_its_code_shown_once_with_lines_that_work(
     browser: Browser, database: Database
 ) -> None:
     shown = await registered(browser)
     assert (shown.status, shown.headers["Cache-Control"]) == (201, "no-store")
-    code = secret_of(shown)
+    code = secret_of(shown.text)
+    assert code is not None
     assert judged(database, "SELECT device_id, site_id, name, stale_after_s FROM devices") == [
         ("pump-1", "north", "Pump", 90.0)
     ]
@@ -100,7 +96,8 @@ async def test_a_token_is_replaced_and_the_old_one_stays_for_a_while(browser: Br
     judged(database, "UPDATE devices SET token_hash = sha256('old') RETURNING true")
     assert (await confirmed(browser, f"{PUMP}/rotate-token", grace_s="7")).status == 422
     shown = await confirmed(browser, f"{PUMP}/rotate-token", grace_s="3600")
-    token = secret_of(shown)
+    token = secret_of(shown.text)
+    assert token is not None
     assert (shown.status, shown.headers["Cache-Control"]) == (200, "no-store")
     assert "after an hour" in shown.text
     assert f'"X-Provision-Token: {token}"' in "".join(Page(shown.text).texts)

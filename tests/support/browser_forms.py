@@ -91,6 +91,12 @@ def filled(page: str, **more: str | None) -> list[tuple[str, str]]:
     return [*found.items(multi=True)]
 
 
+def secret_of(page: str) -> str | None:
+    """What a page shows this once, if it does (templates/once.html)."""
+    found = re.search(r'<pre class="copyable"><code>([^<]+)</code>', page)
+    return found[1] if found else None
+
+
 def _clean(kind: str, value: str | None) -> str:
     """Sanitise as an input of that type does."""
     if value is None:

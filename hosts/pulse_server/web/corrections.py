@@ -22,6 +22,14 @@ def demand_readable(faults: Iterable[Fault]) -> None:
         raise Problem(422, "some fields are wrong", errors=[])
 
 
+def demanded_revision(sent: Mapping[str, str]) -> str:
+    """The revision that a form was shown with. Raises Problem (422): none, so it is not our form."""
+    revision = sent.get("revision", "")
+    if not revision:
+        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    return revision
+
+
 def demand_confirmed(confirm: str | None) -> None:
     """Let only the page that asks do what cannot be undone. Raises Problem: 422."""
     if confirm != "yes":

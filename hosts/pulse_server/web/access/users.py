@@ -10,7 +10,7 @@ from pulse_server.web import after, once
 from pulse_server.web.access import forms
 from pulse_server.web.bodies import Problem, json_of, parse_as
 from pulse_server.web.conditions import versioned
-from pulse_server.web.corrections import demand_confirmed, demand_readable, wrong
+from pulse_server.web.corrections import demand_confirmed, demand_readable, demanded_revision, wrong
 from pulse_server.web.described import page
 from pulse_server.web.entrance import csrf
 from pulse_server.web.entrance.principal import principal
@@ -102,9 +102,7 @@ class UserPages:
     async def save(self, user_id: uuid.UUID) -> Response:
         """Change what was changed in the form, unless somebody else changed something meanwhile."""
         user, sent = await self.found(user_id), await csrf.form()
-        revision, form = sent.get("revision", ""), self._form_of(user)
-        if not revision:
-            raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+        revision, form = demanded_revision(sent), self._form_of(user)
         taken = form.take(sent, _fields(user))
         try:
             wanted = parse_as(self.patch, json_of(changes(_fields(user), taken.value)))

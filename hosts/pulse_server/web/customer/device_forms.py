@@ -16,7 +16,7 @@ from pulse_server.inputs import DevicePatch, OwnDeviceBody
 from pulse_server.inputs.commands import CommandBody
 from pulse_server.web import after
 from pulse_server.web.bodies import Problem, json_of, parse_as
-from pulse_server.web.corrections import demand_readable, wrong
+from pulse_server.web.corrections import demand_readable, demanded_revision, wrong
 from pulse_server.web.customer import commands
 from pulse_server.web.customer.device_keys import code_shown
 from pulse_server.web.customer.own import own
@@ -85,9 +85,7 @@ async def edit(device_id: str) -> Response:
 async def change(device_id: str) -> Response:
     """Change what was changed in the form, unless somebody else changed something meanwhile."""
     mine, device, sent = own(), await _device(device_id), await csrf.form()
-    form, before, revision = _form(OwnDeviceBody, _EDITED), _before(device), sent.get("revision", "")
-    if not revision:
-        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    form, before, revision = _form(OwnDeviceBody, _EDITED), _before(device), demanded_revision(sent)
     taken = form.take(sent, before)
     value = {**_EMPTY, **taken.value}
     if taken.more:

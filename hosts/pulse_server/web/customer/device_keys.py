@@ -17,6 +17,7 @@ from pulse_server.inputs import RotateBody
 from pulse_server.outputs.devices import ActivationCode, Device, DeviceToken
 from pulse_server.web import after, pages
 from pulse_server.web.bodies import Problem, body_as, json_of, parse_as
+from pulse_server.web.corrections import demand_confirmed
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
 from pulse_server.web.described import described, page
@@ -94,9 +95,8 @@ async def revoke(device_id: str) -> Response:
     """Shut a device out for good: its tokens, leftover codes and live connections end."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
-    if pages.wanted() and (await csrf.form()).get("confirm") != "yes":
-        wrong = [{"field": "confirm", "message": "say yes"}]
-        raise Problem(422, "what cannot be undone must be confirmed", errors=wrong)
+    if pages.wanted():
+        demand_confirmed((await csrf.form()).get("confirm"))
     await mine.provisioning.revoke(mine.tenant_id, device_id, actor=mine.actor)
     if pages.wanted():
         return after.to(f"/customer/devices/{device_id}", "revoked")

@@ -15,7 +15,7 @@ from pulse_core.principal import Role
 from pulse_server.inputs import IntegrationFields, IntegrationPatch
 from pulse_server.web import after
 from pulse_server.web.bodies import Problem, json_of, parse_as
-from pulse_server.web.corrections import demand_confirmed, demand_readable, wrong
+from pulse_server.web.corrections import demand_confirmed, demand_readable, demanded_revision, wrong
 from pulse_server.web.customer import integrations
 from pulse_server.web.customer.own import own
 from pulse_server.web.demands import demands
@@ -85,9 +85,7 @@ async def change(integration_id: uuid.UUID) -> Response:
     """Change what was changed in the form, unless somebody else changed something meanwhile."""
     stored, sent = await integrations.found(integration_id), await csrf.form()
     channel, before = integrations.channel(stored["type"]), _fields(stored)
-    form, revision = form_of(channel), sent.get("revision", "")
-    if not revision:
-        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    form, revision = form_of(channel), demanded_revision(sent)
     taken = form.take(sent, before)
     again: dict[str, Any] = {"stored": stored, "revision": revision}
     if taken.more:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from quart import Blueprint, Response
 
-from pulse_core.errors import NotFound, Stale
+from pulse_core.errors import NotFound, PermanentFailure, Stale
 from pulse_core.principal import Role
 from pulse_postgres.integration_pages import shown_route, targets
 from pulse_server.inputs import RouteFields
 from pulse_server.route_sentences import sentence
 from pulse_server.routing_input import route_of
-from pulse_server.web import after, pages
+from pulse_server.web import after
 from pulse_server.web.bodies import Problem, json_of, parse_as
+from pulse_server.web.corrections import demand_confirmed, demand_readable, demanded_revision, wrong
 from pulse_server.web.customer.own import Own, own
 from pulse_server.web.customer.route_fields import form_of
 from pulse_server.web.customer.route_previews import of_form
@@ -39,9 +40,7 @@ blueprint = Blueprint("customer_route_forms", __name__, url_prefix="/integration
 
 PREVIEW = "~preview"
 """The button that shows what the route would have sent, and saves nothing."""
-_STALE = "Somebody else has changed it since you opened this form. Open it anew, and change it once more."
 _GONE = "it, or the fallback, is not there any more"
-_WRONG = 422
 
 
 @blueprint.before_request
@@ -72,7 +71,8 @@ async def create() -> Response:
         wanted = _wanted(taken)
         made = await mine.integrations.create_route(route_of(wanted, mine.tenant_id), actor=mine.actor)
     except (Problem, NotFound) as error:
-        return await _shown(form, taken.value, status=_WRONG, faults=_faults(error, taken))
+        status, faults = _wrong(error, taken)
+        return await _shown(form, taken.value, status=status, faults=faults)
     return after.to(f"/customer/integration-routes/{made.route_id}", "added")
 
 
@@ -91,9 +91,7 @@ async def change(route_id: uuid.UUID) -> Response:
     """Change a route, unless somebody else changed it meanwhile."""
     mine, sent = own(), await csrf.form()
     stored = await _stored(mine, route_id)
-    form, revision = await _form(mine), sent.get("revision", "")
-    if not revision:
-        raise Problem(_WRONG, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    form, revision = await _form(mine), demanded_revision(sent)
     taken = form.take(sent, _fields(stored))
     again: dict[str, Any] = {"stored": stored, "revision": revision}
     if PREVIEW in sent:
@@ -103,12 +101,9 @@ async def change(route_id: uuid.UUID) -> Response:
         await mine.integrations.change_route(
             mine.tenant_id, route_id, lambda _: wanted, actor=mine.actor, only_if=frozenset({revision})
         )
-    except (Problem, NotFound) as error:
-        return await _shown(form, taken.value, status=_WRONG, faults=_faults(error, taken), **again)
-    except Stale:
-        if not pages.wanted():
-            raise
-        return await _shown(form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
+    except (Problem, NotFound, Stale) as error:
+        status, faults = _wrong(error, taken)
+        return await _shown(form, taken.value, status=status, faults=faults, **again)
     return after.to(f"/customer/integration-routes/{route_id}", "saved")
 
 
@@ -129,10 +124,7 @@ async def delete(route_id: uuid.UUID) -> Response:
     """Delete it, if it was the page that asks which sent this."""
     mine = own()
     await _stored(mine, route_id)
-    if (await csrf.form()).get("confirm") != "yes":
-        raise Problem(
-            _WRONG, "what cannot be undone must be confirmed", errors=[{"field": "confirm", "message": "say yes"}]
-        )
+    demand_confirmed((await csrf.form()).get("confirm"))
     await mine.integrations.delete_route(mine.tenant_id, route_id, actor=mine.actor, only_if=None)
     return after.to("/customer/integration-routes", "deleted")
 
@@ -154,20 +146,14 @@ def _fields(stored: Mapping[str, Any]) -> dict[str, Any]:
 def _wanted(taken: Taken) -> RouteFields:
     """The route that a form says. Raises Problem: 422."""
     wanted = parse_as(RouteFields, json_of(taken.value))
-    if taken.faults:
-        raise Problem(_WRONG, "some fields are wrong", errors=[])
+    demand_readable(taken.faults)
     return wanted
 
 
-def _faults(error: Problem | NotFound, taken: Taken) -> list[Fault]:
-    """What could not be read, and what the API says. What is not about fields, or no page is wanted for, goes on."""
-    if not pages.wanted():
-        raise error
-    if isinstance(error, NotFound):
-        return [Fault("integration_id", _GONE)]
-    if error.code != _WRONG or error.errors is None:
-        raise error
-    return [*taken.faults, *(Fault(each["field"], each["message"]) for each in error.errors)]
+def _wrong(error: Problem | PermanentFailure, taken: Taken) -> tuple[int, list[Fault]]:
+    """As :func:`~pulse_server.web.corrections.wrong`; what is missing is what the route leads to."""
+    status, faults = wrong(error, taken.faults, {NotFound: "integration_id"})
+    return status, [Fault("integration_id", _GONE)] if isinstance(error, NotFound) else faults
 
 
 async def _shown(

@@ -9,6 +9,7 @@ from pulse_core.settings import Settings
 from pulse_postgres.settings import revision_of
 from pulse_server.web import after
 from pulse_server.web.bodies import Problem
+from pulse_server.web.corrections import demanded_revision
 from pulse_server.web.entrance import csrf
 from pulse_server.web.forms import Fault, Form, changes
 from pulse_server.web.services import services
@@ -35,9 +36,7 @@ async def show(settings: Settings) -> Response:
 async def take(save: Save) -> Response:
     """Save what was changed in the form, unless somebody else changed something meanwhile."""
     sent = await csrf.form()
-    revision = sent.get("revision", "")
-    if not revision:
-        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    revision = demanded_revision(sent)
     before = _values(await services().settings.load())
     taken = _FORM.take(sent, before)
     try:

@@ -14,6 +14,7 @@ from pulse_core.errors import Conflict, NotFound, Stale
 from pulse_server.inputs import TenantBody, TenantPatch
 from pulse_server.web import after, pages
 from pulse_server.web.bodies import Problem, json_of, parse_as
+from pulse_server.web.corrections import demand_readable, demanded_revision, wrong
 from pulse_server.web.described import page
 from pulse_server.web.entrance import csrf
 from pulse_server.web.entrance.principal import principal
@@ -30,7 +31,6 @@ blueprint = Blueprint("tenant_forms", __name__, url_prefix="/tenants")
 blueprint.before_request(demand_admin)
 
 _LIST = "/operator/tenants"
-_STALE = "Somebody else has changed it since you opened this form. Open it anew, and change it once more."
 _WAIT_S = 1.0
 """A small tenant is gone by then, and nobody need look at its progress."""
 
@@ -50,14 +50,11 @@ async def create() -> Response:
     taken = form.take(await csrf.form())
     try:
         wanted = parse_as(TenantBody, json_of(taken.value))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         made = await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject)
-    except Problem as error:
-        return await _shown(form, taken.value, status=422, faults=_faults(error, taken.faults))
-    except Conflict as error:
-        if not pages.wanted():
-            raise
-        return await _shown(form, taken.value, status=409, faults=[Fault("tenant_id", str(error))])
+    except (Problem, Conflict) as error:
+        status, faults = wrong(error, taken.faults, {Conflict: "tenant_id"})
+        return await _shown(form, taken.value, status=status, faults=faults)
     return after.to(f"{_LIST}/{made['tenant_id']}", "added")
 
 
@@ -76,22 +73,17 @@ async def edit(tenant_id: str) -> Response:
 async def change(tenant_id: str) -> Response:
     """Change what the form says, unless somebody else changed something meanwhile."""
     tenant, sent = await _tenant(tenant_id), await csrf.form()
-    form, revision = _form("name", "stale_after_s"), sent.get("revision", "")
-    if not revision:
-        raise Problem(422, "this is not our form", errors=[{"field": "revision", "message": "needed"}])
+    form, revision = _form("name", "stale_after_s"), demanded_revision(sent)
     taken = form.take(sent, _fields(tenant))
     again: dict[str, Any] = {"tenant": tenant, "revision": revision}
     try:
         wanted = parse_as(TenantPatch, json_of({"name": "", "stale_after_s": None, **taken.value}))
-        _demand_readable(taken.faults)
+        demand_readable(taken.faults)
         changes = wanted.model_dump(exclude_unset=True)
         await services().tenants.change(tenant_id, changes, actor=principal().subject, only_if={revision})
-    except Problem as error:
-        return await _shown(form, taken.value, status=422, faults=_faults(error, taken.faults), **again)
-    except Stale:
-        if not pages.wanted():
-            raise
-        return await _shown(form, taken.value, status=412, faults=[Fault("", _STALE)], **again)
+    except (Problem, Stale) as error:
+        status, faults = wrong(error, taken.faults)
+        return await _shown(form, taken.value, status=status, faults=faults, **again)
     return after.to(f"{_LIST}/{tenant_id}", "saved")
 
 
@@ -137,10 +129,10 @@ async def remove(tenant_id: str) -> Response:
     """Begin to remove it, if its id was typed."""
     tenant, typed = await _tenant(tenant_id), (await csrf.form()).get("confirm", "")
     if typed.strip() != tenant_id:
-        wrong = "That is not its id."
+        said = "That is not its id."
         if not pages.wanted():
-            raise Problem(422, "repeat the id of the tenant", errors=[{"field": "confirm", "message": wrong}])
-        about = {"it": tenant, "tenant_id": tenant_id, "removal": None, "wrong": wrong}
+            raise Problem(422, "repeat the id of the tenant", errors=[{"field": "confirm", "message": said}])
+        about = {"it": tenant, "tenant_id": tenant_id, "removal": None, "wrong": said}
         return await view("operator/tenant_remove.html", 422, **about)
     begun = services().removals.begin(services().tenants, tenant_id, actor=principal().subject)
     done, _ = await asyncio.wait({begun.task}, timeout=_WAIT_S)
@@ -173,19 +165,6 @@ def _form(*names: str) -> Form:
 
 def _fields(tenant: dict[str, Any]) -> dict[str, Any]:
     return {name: tenant[name] for name in ("name", "stale_after_s") if tenant[name] is not None}
-
-
-def _demand_readable(faults: Iterable[Fault]) -> None:
-    """Save nothing that could not be read. Raises Problem: 422."""
-    if any(faults):
-        raise Problem(422, "some fields are wrong", errors=[])
-
-
-def _faults(error: Problem, unread: Iterable[Fault]) -> list[Fault]:
-    """What could not be read, and what the API says. What is not about fields, or no page is wanted for, goes on."""
-    if error.code != 422 or error.errors is None or not pages.wanted():  # noqa: PLR2004 - the status of wrong fields
-        raise error
-    return [*unread, *(Fault(each["field"], each["message"]) for each in error.errors)]
 
 
 async def _shown(
