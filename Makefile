@@ -25,7 +25,7 @@ up: $(READY) $(ASSETS)  ## the product with a live demo, until Ctrl-C
 	$(BIN)/pulse up --demo
 
 test: $(READY) $(ASSETS)  ## every test; those whose outside peer is missing skip with the reason
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)  ## format, lint, types, who may import whom
 	$(BIN)/ruff format --check .

@@ -51,6 +51,8 @@ max-examples = 60
 """
 NOT_ASKED = "/(test|events)$"
 """A test waits for its outcome, and would go to an address that was made up; a stream goes on for ever."""
+NOT_ON_THE_WAY = f"{NOT_ASKED}|/api-tokens/"
+"""A token that was revoked (DELETE) can still be looked at: who made it, when it was used last."""
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,6 @@ def test_no_answer_is_a_fault_or_one_that_the_document_does_not_allow(
 def test_nor_is_any_on_the_way_from_what_is_made_to_what_can_be_done_with_it(
     product: Product, tmp_path: Path, who: str
 ) -> None:
-    chosen = ("--include-path-regex", ASKED[who], "--exclude-path-regex", NOT_ASKED, "--phases", "stateful")
+    chosen = ("--include-path-regex", ASKED[who], "--exclude-path-regex", NOT_ON_THE_WAY, "--phases", "stateful")
     said = ask(product, tmp_path, *credentials(product, who), *chosen, "--mode", "positive", PULSE_PLAINLY="1")
     assert figures(said)[1] > 10, said

@@ -159,7 +159,7 @@ def test_an_integrations_secret_is_given_unseen_and_never_shown(
         (["tenants", "add", "a b"], 2, "tenant_id"),
         (["tenants", "add", "t", "--stale-after", "-1"], 2, "stale_after_s"),
         (["devices", "add", "tenant-a", "dev-1", "--site", "s"], 1, "no tenant"),
-        (["devices", "code", "tenant-a", "nobody"], 1, "no device"),
+        (["devices", "code", "tenant-a", "nobody"], 1, "no such device"),
         (["devices", "list", "--status", "ASLEEP"], 2, "status"),
         (["integrations", "add", "pigeon", "--tenant", "t"], 1, "webhook"),
         (["integrations", "add", "webhook", "--tenant", "t", "--set", "url"], 2, "KEY=VALUE"),

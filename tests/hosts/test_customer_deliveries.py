@@ -159,7 +159,9 @@ async def test_many_are_replayed_after_they_were_counted(customer: Caller, datab
     assert "3" in body["detail"]
     assert judged(database, "SELECT count(*) FROM deliveries WHERE cause = 'replay'") == [(1,)]
     done = await customer.post("/deliveries/replay", {**run, "count": 3})
+    first = done[1].pop("first")
     assert done[:2] == (200, {"count": 3, "dry_run": False})
+    assert (await customer.get(f"/deliveries/{first}/batch"))[1]["count"] == 3
     made = judged(database, "SELECT caused_by, notification ->> 'delivery_id' = delivery_id::text FROM deliveries"
                   " WHERE cause = 'replay' AND caused_by = ANY(%s)", dead)  # fmt: skip
     assert sorted(made) == sorted((each, True) for each in dead)
@@ -177,7 +179,14 @@ async def test_more_than_the_most_is_not_replayed(
     monkeypatch.setattr(requests, "REPLAYED_AT_MOST", 2)
     body = {"status": "CANCELLED", "dry_run": False, "count": 3}
     assert (await customer.post("/deliveries/replay", body))[0] == 409
-    for wrong in ({"status": "PENDING"}, {"status": None}, {"limit": 5}, {"dry_run": "no"}, {"count": -1}):
+    bad: list[dict[str, Any]] = [
+        {"status": "PENDING"},
+        {"delivery_ids": []},
+        {"limit": 5},
+        {"dry_run": "no"},
+        {"count": -1},
+    ]
+    for wrong in bad:
         assert (await customer.post("/deliveries/replay", wrong))[0] == 422, wrong
 
 

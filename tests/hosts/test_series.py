@@ -110,7 +110,7 @@ async def test_readings_come_as_they_did_and_by_either_name_of_a_time(customer: 
         "bucket=1m&limit=5",
         "bucket=1m&metric=" + ",".join("abcdefghijklmnopqrstu"),
         "metric=t",
-        "agg=avg",
+        "agg=min",
         "sample=true",
         "from=2026-01-01&start=2026-01-01",
         "to=2026-01-01&end=2026-01-01",

@@ -64,7 +64,9 @@ class TelemetryQuery(Page):
             if {one, other} <= self.model_fields_set:
                 raise ValueError(f"give {one} or {given.get(other, other)}, not both")
         odd = _OF_BUCKETS if self.bucket is None else _OF_LISTS
-        if wrong := sorted(self.model_fields_set.intersection(odd)):
+        # What is as if it were not given does no harm: clients that are made from a document send every default.
+        given_odd = {name for name in odd if getattr(self, name) != type(self).model_fields[name].default}
+        if wrong := sorted(given_odd):
             raise ValueError(f"{', '.join(wrong)}: {'only' if self.bucket is None else 'not'} with bucket")
         return self
 
