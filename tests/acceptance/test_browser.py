@@ -33,7 +33,7 @@ def product(tmp_path: Path) -> Iterator[Product]:
 async def test_a_customer_logs_in_looks_and_logs_out(product: Product, name: str) -> None:
     url = f"http://{name}:{product.web_port}"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page()
         await page.goto(f"{url}/customer/integrations?limit=7")
         assert page.url == f"{url}/login?next=%2Fcustomer%2Fintegrations%3Flimit%3D7"

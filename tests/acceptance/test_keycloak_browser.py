@@ -80,7 +80,7 @@ async def test_a_user_logs_in_looks_and_logs_out(keycloak: Keycloak, product: Pr
     role, tenant_id, path = USERS[username]
     url = keycloak.public_url
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page()
         await page.goto(f"{url}{path}")
         assert page.url.startswith(f"{url}/login?next="), "led to the page to log in on"
@@ -115,7 +115,7 @@ async def test_logged_in_there_is_logged_in_here(keycloak: Keycloak, product: Pr
     """Keycloak asks once, until one has logged out there too."""
     url = keycloak.public_url
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page()
         await page.goto(f"{url}/login")
         await log_in(page, url, "viewer1")

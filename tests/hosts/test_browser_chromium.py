@@ -73,7 +73,7 @@ async def browsing(width: int = 1280) -> AsyncIterator[tuple[Page, list[str]]]:
     """A page, and what the browser complains of: scripts, styles and forms that the policy forbids, say."""
     complaints: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page(viewport={"width": width, "height": 800})
         page.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -48,7 +48,7 @@ async def served(database: Database, data_dir: Path, **overrides: Any) -> AsyncI
 async def browsing(width: int, complaints: list[str]) -> AsyncIterator[Page]:
     """A page that is ``width`` pixels wide; what the browser complains of is collected."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page(viewport={"width": width, "height": 900})
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))

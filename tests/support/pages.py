@@ -56,7 +56,7 @@ async def serving(app: Quart) -> AsyncIterator[str]:
 async def browsing(complaints: list[str], *, width: int = 1280, theme: str = "light") -> AsyncIterator[Page]:
     """A page that tells what it complains about."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = await browser.new_page(
             viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light"
         )
