@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import asyncpg
@@ -92,8 +93,9 @@ def watching(filled: Database) -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def admin(filled: Database, tmp_path: Path, watching: None) -> AsyncIterator[Admin]:
-    async with admin_api_over(Watched, filled, tmp_path) as found:
-        yield found
+    with suppress(BrokenPipeError):  # of a connection that was cut, when it is closed
+        async with admin_api_over(Watched, filled, tmp_path) as found:
+            yield found
 
 
 async def watched(admin: Admin) -> list[tuple[Caller, Route]]:

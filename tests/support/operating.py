@@ -77,7 +77,7 @@ async def reads_who_looked(boss: Person) -> None:
     await boss.go("Audit log")
     await boss.fill({"Who": "user:operator1"})
     await boss.press("Filter")
-    line = boss.page.locator(".deeds li").filter(has_text="GET /operator/quarantine").first
+    line = boss.page.locator(".deed-log li").filter(has_text="GET /operator/quarantine").first
     await expect(line).to_contain_text("operator1 looked, across tenants, at GET /operator/quarantine")
 
 
