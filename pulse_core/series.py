@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pulse_core.records import MetricValue
-    from pulse_core.telemetry_store import StoredReading
 
 
 class Aggregate(StrEnum):
@@ -67,13 +66,14 @@ def numeric(metrics: Iterable[Mapping[str, MetricValue]]) -> list[str]:
 
 
 def in_buckets(
-    metric: str, readings: Iterable[StoredReading], bucket_us: int, aggregates: Sequence[Aggregate]
+    metric: str, values: Iterable[tuple[int, MetricValue | None]], bucket_us: int, aggregates: Sequence[Aggregate]
 ) -> Series:
-    """Put readings, the oldest first, into buckets."""
+    """Put what a metric was at some times (microseconds), the earliest first, into buckets; None and no numbers are
+    left out.
+    """
     found: dict[int, list[float]] = {}
-    for reading in readings:
-        value = reading.metrics.get(metric)
+    for ts_us, value in values:
         if value is not None and is_number(value):
-            found.setdefault(reading.ts_us // bucket_us * bucket_us, []).append(float(value))
+            found.setdefault(ts_us // bucket_us * bucket_us, []).append(float(value))
     starts = sorted(found)
     return Series(metric, starts, {each: [_TOLD[each](found[at]) for at in starts] for each in aggregates})

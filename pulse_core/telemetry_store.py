@@ -116,7 +116,8 @@ class TelemetryStore(Contribution):
             readings += page
             before_us = page[-1].ts_us
         readings.reverse()
-        return SeriesSet([in_buckets(name, readings, bucket_us, aggregates) for name in metrics])
+        values = {name: [(each.ts_us, each.metrics.get(name)) for each in readings] for name in metrics}
+        return SeriesSet([in_buckets(name, values[name], bucket_us, aggregates) for name in metrics])
 
     async def recent(
         self, devices: Sequence[DeviceKey], *, since_us: int, end_us: int, limit: int

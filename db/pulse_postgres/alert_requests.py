@@ -63,10 +63,7 @@ class AlertRequests:
 
         :raises NotFound: there is no such alert. :raises Conflict: it is closed.
         """
-        async with acting(self._pool) as connection:
-            found = await _locked(connection, tenant_id, [alert_id])
-            _demand_open(found[alert_id])
-            await self._acknowledge(connection, found, actor, note)
+        await self._step_one(tenant_id, alert_id, AlertEvent.ACKNOWLEDGED, actor, note)
 
     async def close(self, tenant_id: str, alert_id: uuid.UUID, *, actor: str, note: str = "") -> None:
         """Close an alert by hand, and tell whom the routes name.
@@ -76,49 +73,35 @@ class AlertRequests:
 
         :raises NotFound: there is no such alert. :raises Conflict: it is closed.
         """
+        await self._step_one(tenant_id, alert_id, AlertEvent.CLOSED, actor, note)
+
+    async def step_all(
+        self, tenant_id: str, alert_ids: Sequence[uuid.UUID], event: AlertEvent, *, actor: str, note: str = ""
+    ) -> dict[uuid.UUID, Outcome]:
+        """As :meth:`acknowledge` or :meth:`close`, several in one transaction: what became of each.
+
+        :param event: ACKNOWLEDGED or CLOSED.
+        :raises NotFound: there is none of them.
+        """
+        async with acting(self._pool) as connection:
+            found = await _locked(connection, tenant_id, alert_ids)
+            await self._step(connection, found, event, actor, note)
+        return {alert_id: _outcome(found, alert_id, event) for alert_id in alert_ids}
+
+    async def _step_one(self, tenant_id: str, alert_id: uuid.UUID, event: AlertEvent, actor: str, note: str) -> None:
         async with acting(self._pool) as connection:
             found = await _locked(connection, tenant_id, [alert_id])
-            _demand_open(found[alert_id])
-            await self._close(connection, found, actor, note)
-
-    async def acknowledge_all(
-        self, tenant_id: str, alert_ids: Sequence[uuid.UUID], *, actor: str, note: str = ""
-    ) -> dict[uuid.UUID, Outcome]:
-        """As :meth:`acknowledge`, several in one transaction: what became of each. Raises NotFound: there is none."""
-        async with acting(self._pool) as connection:
-            found = await _locked(connection, tenant_id, alert_ids)
-            await self._acknowledge(connection, found, actor, note)
-        return {alert_id: _outcome(found, alert_id, AlertEvent.ACKNOWLEDGED) for alert_id in alert_ids}
-
-    async def close_all(
-        self, tenant_id: str, alert_ids: Sequence[uuid.UUID], *, actor: str, note: str = ""
-    ) -> dict[uuid.UUID, Outcome]:
-        """As :meth:`close`, several in one transaction: what became of each. Raises NotFound: there is none."""
-        async with acting(self._pool) as connection:
-            found = await _locked(connection, tenant_id, alert_ids)
-            await self._close(connection, found, actor, note)
-        return {alert_id: _outcome(found, alert_id, AlertEvent.CLOSED) for alert_id in alert_ids}
-
-    async def _acknowledge(self, connection: PoolConnectionProxy[Any], found: Found, actor: str, note: str) -> None:
-        rows = [row for row in found.values() if row["status"] == AlertStatus.OPEN]
-        await self._step(connection, rows, AlertEvent.ACKNOWLEDGED, actor, note)
-
-    async def _close(self, connection: PoolConnectionProxy[Any], found: Found, actor: str, note: str) -> None:
-        rows = [row for row in found.values() if row["status"] != AlertStatus.CLOSED]
-        if await self._step(connection, rows, AlertEvent.CLOSED, actor, note):
-            await connection.execute(_HOLD, rows[0]["tenant_id"], [row["alert_id"] for row in rows])
+            if found[alert_id]["status"] == AlertStatus.CLOSED:
+                raise Conflict("the alert is closed already")
+            await self._step(connection, found, event, actor, note)
 
     async def _step(
-        self,
-        connection: PoolConnectionProxy[Any],
-        rows: Sequence[asyncpg.Record],
-        event: AlertEvent,
-        actor: str,
-        note: str,
-    ) -> bool:
-        """Let alerts take a step, all the same one; False: there are none."""
+        self, connection: PoolConnectionProxy[Any], found: Found, event: AlertEvent, actor: str, note: str
+    ) -> None:
+        """Let those alerts take a step, the same one, that have not taken it yet."""
+        rows = [row for row in found.values() if row["status"] in _BEFORE[event]]
         if not rows:
-            return False
+            return
         tenant_id, now_us = rows[0]["tenant_id"], time.time_ns() // 1000
         routes = [loaded_route(each) for each in await connection.fetch(TENANTS_ROUTES, tenant_id)]
         changes = [
@@ -133,9 +116,15 @@ class AlertRequests:
             resource = f"{tenant_id}/{change.alert.alert_id}"
             details = {"deliveries": ids, "note": note}
             await audit(connection, actor, _ACTIONS[event], tenant_id=tenant_id, resource=resource, details=details)
-        return True
+        if event is AlertEvent.CLOSED:
+            await connection.execute(_HOLD, tenant_id, [row["alert_id"] for row in rows])
 
 
+_BEFORE = {
+    AlertEvent.ACKNOWLEDGED: (AlertStatus.OPEN,),
+    AlertEvent.CLOSED: (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED),
+}
+"""In which status an alert can take the step."""
 _ACTIONS = {AlertEvent.ACKNOWLEDGED: "alert.acknowledge", AlertEvent.CLOSED: "alert.close"}
 
 
@@ -145,11 +134,6 @@ async def _locked(connection: PoolConnectionProxy[Any], tenant_id: str, alert_id
     if not found:
         raise NotFound("there is no such alert")
     return found
-
-
-def _demand_open(row: asyncpg.Record) -> None:
-    if row["status"] == AlertStatus.CLOSED:
-        raise Conflict("the alert is closed already")
 
 
 def _outcome(found: Found, alert_id: uuid.UUID, event: AlertEvent) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from quart import Blueprint, Response
 
@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("profile", __name__, url_prefix="/profile")
 
-_HELP: Final = {
-    "current": "The one that you logged in with.",
-    "new": "At least 12 characters: a few words that only you put together.",
-}
+_FORM: Final = Form.of(
+    PasswordBody,
+    {
+        "current": {"title": "Current password", "description": "The one that you logged in with."},
+        "new": {
+            "title": "New password",
+            "description": "At least 12 characters: a few words that only you put together.",
+        },
+    },
+)
 
 
 @blueprint.before_request
@@ -52,7 +58,7 @@ async def show() -> Response:
 @page
 async def change_password() -> Response:
     """Give oneself another password; this session goes on, every other of one's own ends."""
-    taken = _form().take(await csrf.form())
+    taken = _FORM.take(await csrf.form())
     try:
         wanted = parse_as(PasswordBody, json_of(taken.value))
         demand_readable(taken.faults)
@@ -75,7 +81,7 @@ async def choose_theme() -> Response:
 async def _shown(status: int = 200, faults: Iterable[Fault] = ()) -> Response:
     held = await session.current()
     provider = services().providers.named(held.provider) if held is not None else None
-    shown = _form().show(faults=faults)
+    shown = _FORM.show(faults=faults)
     shown.root.children[0].attrs["autocomplete"] = "current-password"
     return await view(
         "profile.html",
@@ -84,11 +90,3 @@ async def _shown(status: int = 200, faults: Iterable[Fault] = ()) -> Response:
         gives_password=provider is not None and changes_passwords(provider),
         themes=theme.THEMES,
     )
-
-
-def _form() -> Form:
-    schema: dict[str, Any] = PasswordBody.model_json_schema()
-    titles = {"current": "Current password", "new": "New password"}
-    for name, each in schema["properties"].items():
-        each.update(title=titles[name], description=_HELP[name])
-    return Form(schema)

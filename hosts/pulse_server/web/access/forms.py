@@ -35,7 +35,7 @@ def new_user(body: type[BaseModel]) -> Form:
         "email": _EMAIL,
         "password": {"description": _OR_MADE_UP},
     }
-    return _form(body, told)
+    return Form.of(body, told)
 
 
 def user_as_is(body: type[BaseModel], *, of_a_tenant: bool) -> Form:
@@ -45,12 +45,12 @@ def user_as_is(body: type[BaseModel], *, of_a_tenant: bool) -> Form:
     """
     roles = [str(role) for role in Role if role.of_a_tenant is of_a_tenant]
     role = {"enum": roles, "type": "string", "description": "With another role they must log in again."}
-    return _form(body, {"role": role, "email": _EMAIL})
+    return Form.of(body, {"role": role, "email": _EMAIL})
 
 
 def password(body: type[BaseModel]) -> Form:
     """Another password for a user."""
-    return _form(body, {"password": {"title": "New password", "description": _OR_MADE_UP}})
+    return Form.of(body, {"password": {"title": "New password", "description": _OR_MADE_UP}})
 
 
 def new_token(body: type[BaseModel]) -> Form:
@@ -69,13 +69,4 @@ def new_token(body: type[BaseModel]) -> Form:
         },
         "days": {"title": "Days", "description": "It expires after so many."},
     }
-    return _form(body, told)
-
-
-def _form(body: type[BaseModel], told: dict[str, dict[str, Any]]) -> Form:
-    """The fields of ``body`` that something is told of, in that order."""
-    schema = body.model_json_schema()
-    known = schema["properties"]
-    properties = {name: {**known[name], **each} for name, each in told.items() if name in known}
-    needed = [name for name in schema.get("required", ()) if name in properties]
-    return Form({"type": "object", "properties": properties, "required": needed, "$defs": schema.get("$defs", {})})
+    return Form.of(body, told)

@@ -13,6 +13,7 @@ from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale, Store
 from pulse_server import problems
 from pulse_server.web import pages
 from pulse_server.web.bodies import LoginNeeded, Problem
+from pulse_server.web.error_page import error_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ async def _respond(
     errors: list[dict[str, str]] | None = None,
 ) -> Response:
     if pages.wanted():
-        return await pages.error_page(status, detail, {"Vary": "Accept", **(headers or {})}, errors)
+        return await error_page(status, detail, {"Vary": "Accept", **(headers or {})}, errors)
     body = problems.problem(status, detail, errors=errors, request_id=g.get("request_id"))
     response = Response(body, status=status, content_type=problems.CONTENT_TYPE)
     response.headers.update(headers or {})

@@ -12,6 +12,8 @@ from pulse_server.web.forms.reading import field_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pydantic import BaseModel
+
     from pulse_server.web.forms.basics import Submitted
 
 _MORE = "~more"
@@ -45,6 +47,19 @@ class Form:
     def __init__(self, schema: Mapping[str, Any], at: str = "") -> None:
         self._field = field_of(dict(schema), required=True)
         self._place = Place().child(at) if at else Place()
+
+    @classmethod
+    def of(cls, model: type[BaseModel], told: Mapping[str, Mapping[str, Any]]) -> Form:
+        """The form of a model of the API's.
+
+        :param told: the fields that are in it, in this order, and what a form says of each otherwise than the model:
+            its ``title``, its ``description``. Those that the model has not are left out.
+        """
+        schema = model.model_json_schema()
+        known = schema["properties"]
+        properties = {name: {**known[name], **each} for name, each in told.items() if name in known}
+        needed = [name for name in schema.get("required", ()) if name in properties]
+        return cls({"type": "object", "properties": properties, "required": needed, "$defs": schema.get("$defs", {})})
 
     def show(self, value: Any = ABSENT, faults: Iterable[Fault] = (), *, more: frozenset[str] = frozenset()) -> Shown:
         r"""Show it empty, or with what there is (secrets masked), or with what was :meth:`take`\\ n."""

@@ -9,7 +9,7 @@ from pulse_core.settings import Settings
 from pulse_postgres.settings import revision_of
 from pulse_server.web import after
 from pulse_server.web.bodies import Problem
-from pulse_server.web.corrections import demanded_revision
+from pulse_server.web.corrections import demanded_revision, wrong
 from pulse_server.web.entrance import csrf
 from pulse_server.web.forms import Fault, Form, changes
 from pulse_server.web.services import services
@@ -42,9 +42,7 @@ async def take(save: Save) -> Response:
     try:
         after_ = await save(changes(before, taken.value), frozenset({revision}))
     except Problem as error:
-        return await _page(
-            taken.value, revision, 422, [Fault(each["field"], each["message"]) for each in error.errors or ()]
-        )
+        return await _page(taken.value, revision, *wrong(error, taken.faults))
     except Stale:
         return await _page(taken.value, revision, 412, [Fault("", _STALE)])
     forced = any(taken.value.get(name) is True and not getattr(after_, name) for name in _FORCED_OFF)
@@ -71,12 +69,11 @@ def _values(settings: Settings) -> dict[str, Any]:
 
 def _form() -> Form:
     """Each setting under the name that programs, logs and the documentation know it by, with its limits."""
-    schema = Settings.model_json_schema()
-    properties = {
-        name: {**each, "title": name, "description": f"{each['description']}{_limits(each)}"}
-        for name, each in schema["properties"].items()
+    told = {
+        name: {"title": name, "description": f"{each['description']}{_limits(each)}"}
+        for name, each in Settings.model_json_schema()["properties"].items()
     }
-    return Form({**schema, "properties": properties})
+    return Form.of(Settings, told)
 
 
 def _limits(schema: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ A tenant's id holds no ``~``, so that ``/tenants/~new`` is nobody's page.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from quart import Blueprint, Response
 
@@ -31,6 +31,9 @@ blueprint = Blueprint("tenant_forms", __name__, url_prefix="/tenants")
 blueprint.before_request(demand_admin)
 
 _LIST = "/operator/tenants"
+_CHANGED = ("name", "stale_after_s")
+_NEW_FORM: Final = Form.of(TenantBody, {name: {} for name in ("tenant_id", *_CHANGED)})
+_FORM: Final = Form.of(TenantBody, {name: {} for name in _CHANGED})
 _WAIT_S = 1.0
 """A small tenant is gone by then, and nobody need look at its progress."""
 
@@ -39,22 +42,21 @@ _WAIT_S = 1.0
 @page
 async def new() -> Response:
     """The empty form."""
-    return await _shown(_form("tenant_id", "name", "stale_after_s"))
+    return await _shown(_NEW_FORM)
 
 
 @blueprint.post("/~new")
 @page
 async def create() -> Response:
     """Make a tenant, or show what is wrong with it."""
-    form = _form("tenant_id", "name", "stale_after_s")
-    taken = form.take(await csrf.form())
+    taken = _NEW_FORM.take(await csrf.form())
     try:
         wanted = parse_as(TenantBody, json_of(taken.value))
         demand_readable(taken.faults)
         made = await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject)
     except (Problem, Conflict) as error:
         status, faults = wrong(error, taken.faults, {Conflict: "tenant_id"})
-        return await _shown(form, taken.value, status=status, faults=faults)
+        return await _shown(_NEW_FORM, taken.value, status=status, faults=faults)
     return after.to(f"{_LIST}/{made['tenant_id']}", "added")
 
 
@@ -64,7 +66,10 @@ async def edit(tenant_id: str) -> Response:
     """The form of a tenant as it is."""
     tenant = await _tenant(tenant_id)
     return await _shown(
-        _form("name", "stale_after_s"), _fields(tenant), tenant=tenant, revision=str(tenant["revision"])
+        _FORM,
+        _fields(tenant),
+        tenant=tenant,
+        revision=str(tenant["revision"]),
     )
 
 
@@ -73,8 +78,8 @@ async def edit(tenant_id: str) -> Response:
 async def change(tenant_id: str) -> Response:
     """Change what the form says, unless somebody else changed something meanwhile."""
     tenant, sent = await _tenant(tenant_id), await csrf.form()
-    form, revision = _form("name", "stale_after_s"), demanded_revision(sent)
-    taken = form.take(sent, _fields(tenant))
+    revision = demanded_revision(sent)
+    taken = _FORM.take(sent, _fields(tenant))
     again: dict[str, Any] = {"tenant": tenant, "revision": revision}
     try:
         wanted = parse_as(TenantPatch, json_of({"name": "", "stale_after_s": None, **taken.value}))
@@ -83,7 +88,7 @@ async def change(tenant_id: str) -> Response:
         await services().tenants.change(tenant_id, changes, actor=principal().subject, only_if={revision})
     except (Problem, Stale) as error:
         status, faults = wrong(error, taken.faults)
-        return await _shown(form, taken.value, status=status, faults=faults, **again)
+        return await _shown(_FORM, taken.value, status=status, faults=faults, **again)
     return after.to(f"{_LIST}/{tenant_id}", "saved")
 
 
@@ -155,16 +160,8 @@ async def _made(tenant_id: str, status: str, sentence: str) -> Response:
     return after.to(f"{_LIST}/{tenant_id}", sentence)
 
 
-def _form(*names: str) -> Form:
-    """Some fields of a new tenant, as the API takes them."""
-    schema = TenantBody.model_json_schema()
-    properties = {name: schema["properties"][name] for name in names}
-    required = [name for name in schema.get("required", []) if name in names]
-    return Form({**schema, "description": "", "properties": properties, "required": required})
-
-
 def _fields(tenant: dict[str, Any]) -> dict[str, Any]:
-    return {name: tenant[name] for name in ("name", "stale_after_s") if tenant[name] is not None}
+    return {name: tenant[name] for name in _CHANGED if tenant[name] is not None}
 
 
 async def _shown(
