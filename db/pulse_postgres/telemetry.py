@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import asyncpg
 
-from pulse_core.api import StoredReading, TelemetryStore
 from pulse_core.errors import StoreUnavailable
-from pulse_postgres import telemetry_series
 from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import DAY_US, at, us
+from pulse_postgres.telemetry_series import CountedWhereTheyAre, reading_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pulse_core.api import Aggregate, DeviceKey, PluginConfig, ReadingKey, SeriesSet
+    from pulse_core.api import DeviceKey, PluginConfig, ReadingKey, StoredReading
     from pulse_core.records import Reading
 
 _WRITE = f"""
@@ -52,7 +51,7 @@ _LATEST_US = 253_402_300_799_000_000
 _DAYS_AHEAD = 2
 
 
-class PostgresTelemetryStore(TelemetryStore):
+class PostgresTelemetryStore(CountedWhereTheyAre):
     """The default store. Days are made ahead of their readings and dropped whole when they are too old."""
 
     name: ClassVar[str] = "postgres"
@@ -127,32 +126,7 @@ class PostgresTelemetryStore(TelemetryStore):
         until_us = end_us if before_us is None else min(end_us, before_us)
         with unavailable():
             rows = await self._database.fetch(_HISTORY, device.tenant_id, device.device_id, start_us, until_us, limit)
-        return [telemetry_series.reading_of(row) for row in rows]
-
-    async def metric_names(self, device: DeviceKey, *, start_us: int, end_us: int) -> list[str]:
-        """See :meth:`TelemetryStore.metric_names`."""
-        return await telemetry_series.metric_names(self._database, device, start_us, end_us)
-
-    async def series(
-        self,
-        device: DeviceKey,
-        metrics: Sequence[str],
-        *,
-        start_us: int,
-        end_us: int,
-        bucket_us: int,
-        aggregates: Sequence[Aggregate],
-        sample: bool = False,
-    ) -> SeriesSet:
-        """See :meth:`TelemetryStore.series`."""
-        times_us = start_us, end_us, bucket_us
-        return await telemetry_series.series(self._database, device, metrics, times_us, aggregates, sample=sample)
-
-    async def recent(
-        self, devices: Sequence[DeviceKey], *, since_us: int, end_us: int, limit: int
-    ) -> dict[DeviceKey, list[StoredReading]]:
-        """See :meth:`TelemetryStore.recent`: some index look-ups a device, all of them in one statement."""
-        return await telemetry_series.recent(self._database, devices, since_us, end_us, limit)
+        return [reading_of(row) for row in rows]
 
     async def drop_before(self, cutoff_us: int) -> int:
         """Drop the days that ended before ``cutoff_us``; return how many.

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
 
-from pulse_core.api import Aggregate, DeviceKey, PermanentFailure, Series, SeriesSet, StoredReading
+from pulse_core.api import (
+    Aggregate,
+    DeviceKey,
+    PermanentFailure,
+    Series,
+    SeriesSet,
+    StoredReading,
+    TelemetryStore,
+)
 from pulse_core.telemetry_store import NAMES_OF, parts_of
 from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import moment, us
@@ -78,53 +87,60 @@ def reading_of(row: Sequence[Any]) -> StoredReading:
     return StoredReading(row[0], row[1], row[2], row[3], row[4], msgspec.json.decode(row[5]))
 
 
-async def metric_names(pool: Connections, device: DeviceKey, start_us: int, end_us: int) -> list[str]:
-    """See :meth:`~pulse_core.api.TelemetryStore.metric_names`."""
-    parts = parts_of(start_us, end_us)
-    since, until = [moment(part[0]) for part in parts], [moment(part[1]) for part in parts]
-    whole = device.tenant_id, device.device_id, moment(start_us), moment(end_us)
-    async with _in_time(pool) as connection:
-        rows = await connection.fetch(_NAMES, *whole, since, until)
-    return [row[0] for row in rows]
+class CountedWhereTheyAre(TelemetryStore):
+    """What a telemetry store in PostgreSQL tells of readings as numbers, in a statement each."""
 
+    @property
+    @abstractmethod
+    def _database(self) -> Connections:
+        """Where the readings are. Raises StoreUnavailable: it is not open."""
 
-async def series(
-    pool: Connections,
-    device: DeviceKey,
-    metrics: Sequence[str],
-    times_us: tuple[int, int, int],
-    aggregates: Sequence[Aggregate],
-    *,
-    sample: bool,
-) -> SeriesSet:
-    """See :meth:`~pulse_core.api.TelemetryStore.series`. ``times_us``: from, to, and the length of a bucket."""
-    if not metrics:
-        return SeriesSet([])
-    start_us, end_us, bucket_us = times_us
-    whose = (device.tenant_id, device.device_id, moment(start_us), moment(end_us))
-    async with _in_time(pool) as connection:
-        many = await connection.fetchval(_COUNT, *whose, ROWS_AT_MOST + 1)
-        if many > ROWS_AT_MOST and not sample:
-            raise PermanentFailure(f"more than {ROWS_AT_MOST} readings: ask for a shorter time, or for a sample")
-        one_in = max(1, many * len(metrics) // VALUES_AT_ONCE) if sample else 1
-        rows = await connection.fetch(_query(len(metrics), aggregates), *whose, bucket_us, one_in, *metrics)
-    width = len(aggregates)
-    return SeriesSet(
-        [_one(name, aggregates, rows, 1 + width * place, one_in) for place, name in enumerate(metrics)], one_in
-    )
+    async def metric_names(self, device: DeviceKey, *, start_us: int, end_us: int) -> list[str]:
+        """See :meth:`TelemetryStore.metric_names`."""
+        parts = parts_of(start_us, end_us)
+        since, until = [moment(part[0]) for part in parts], [moment(part[1]) for part in parts]
+        whole = device.tenant_id, device.device_id, moment(start_us), moment(end_us)
+        async with _in_time(self._database) as connection:
+            rows = await connection.fetch(_NAMES, *whole, since, until)
+        return [row[0] for row in rows]
 
+    async def series(
+        self,
+        device: DeviceKey,
+        metrics: Sequence[str],
+        *,
+        start_us: int,
+        end_us: int,
+        bucket_us: int,
+        aggregates: Sequence[Aggregate],
+        sample: bool = False,
+    ) -> SeriesSet:
+        """See :meth:`TelemetryStore.series`."""
+        if not metrics:
+            return SeriesSet([])
+        whose = (device.tenant_id, device.device_id, moment(start_us), moment(end_us))
+        async with _in_time(self._database) as connection:
+            many = await connection.fetchval(_COUNT, *whose, ROWS_AT_MOST + 1)
+            if many > ROWS_AT_MOST and not sample:
+                raise PermanentFailure(f"more than {ROWS_AT_MOST} readings: ask for a shorter time, or for a sample")
+            one_in = max(1, many * len(metrics) // VALUES_AT_ONCE) if sample else 1
+            rows = await connection.fetch(_query(len(metrics), aggregates), *whose, bucket_us, one_in, *metrics)
+        width = len(aggregates)
+        return SeriesSet(
+            [_one(name, aggregates, rows, 1 + width * place, one_in) for place, name in enumerate(metrics)], one_in
+        )
 
-async def recent(
-    pool: Connections, devices: Sequence[DeviceKey], since_us: int, end_us: int, limit: int
-) -> dict[DeviceKey, list[StoredReading]]:
-    """See :meth:`~pulse_core.api.TelemetryStore.recent`."""
-    found: dict[DeviceKey, list[StoredReading]] = {device: [] for device in devices}
-    tenants, ids = [each.tenant_id for each in devices], [each.device_id for each in devices]
-    async with _in_time(pool) as connection:
-        rows = await connection.fetch(_RECENT, tenants, ids, moment(since_us), moment(end_us), limit)
-    for row in rows:
-        found[DeviceKey(row[0], row[1])].append(reading_of(row[2:]))
-    return found
+    async def recent(
+        self, devices: Sequence[DeviceKey], *, since_us: int, end_us: int, limit: int
+    ) -> dict[DeviceKey, list[StoredReading]]:
+        """See :meth:`TelemetryStore.recent`: some index look-ups a device, all of them in one statement."""
+        found: dict[DeviceKey, list[StoredReading]] = {device: [] for device in devices}
+        tenants, ids = [each.tenant_id for each in devices], [each.device_id for each in devices]
+        async with _in_time(self._database) as connection:
+            rows = await connection.fetch(_RECENT, tenants, ids, moment(since_us), moment(end_us), limit)
+        for row in rows:
+            found[DeviceKey(row[0], row[1])].append(reading_of(row[2:]))
+        return found
 
 
 def _query(metrics: int, aggregates: Sequence[Aggregate]) -> str:

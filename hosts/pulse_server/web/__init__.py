@@ -8,8 +8,8 @@ from werkzeug.routing import BaseConverter
 
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.health import PATHS, Health
-from pulse_server.web import admin, assets, customer, docs, home, operator, plugin_pages, profile, views
-from pulse_server.web.around import errors, limits, requests
+from pulse_server.web import admin, assets, customer, docs, errors, home, operator, plugin_pages, profile, views
+from pulse_server.web.around import limits, requests
 from pulse_server.web.around.dispatch import Web
 from pulse_server.web.entrance import auth, cookies, csrf, login, logout
 from pulse_server.web.live import blueprint as live

@@ -1,1 +1,1 @@
-"""What stands around every route: ids and headers, limits, keys of requests that come twice, problems, proxies."""
+"""What stands around every route: ids and headers, limits, keys of requests that come twice, proxies."""
