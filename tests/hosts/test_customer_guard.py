@@ -60,7 +60,7 @@ async def test_another_tenants_id_is_an_id_that_does_not_exist(admin: Admin, dat
 
 async def to_the_byte(caller: Caller, route: Route, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
     """Everything that is answered, but the date."""
-    headers = {**caller.headers, "X-Request-Id": "the-same"}
+    headers = {**caller.headers, **route.wanting, "X-Request-Id": "the-same"}
     answer = await caller.client.open(path, method=route.method, headers=headers, json=body_for(route))
     kept = sorted((name, value) for name, value in answer.headers.items() if name.lower() != "date")
     return answer.status_code, kept, await answer.get_data(as_text=False)

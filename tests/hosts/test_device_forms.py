@@ -118,6 +118,13 @@ async def test_a_device_is_shut_out_by_whoever_says_so_twice(browser: Browser, d
     assert (await confirmed(browser, f"{PUMP}/activate-code")).status == 409
 
 
+async def test_a_program_is_not_asked_but_told_to_post(browser: Browser) -> None:
+    await registered(browser)
+    for end in ("activate-code", "rotate-token", "revoke"):
+        told = await browser.go(f"{PUMP}/{end}", Accept="application/json")
+        assert (told.status, told.headers["Allow"]) == (405, "POST")
+
+
 async def test_a_command_is_sent_and_what_became_of_it_stands_on_the_page(browser: Browser, database: Database) -> None:
     await registered(browser)
     form = (await browser.go(f"{PUMP}/commands/new")).text

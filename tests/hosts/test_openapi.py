@@ -23,7 +23,7 @@ from pulse_server.web.openapi.names import operation_id
 from pulse_server.web.openapi.provider import Undescribed
 from support import asgi
 from support.openapi import an_app, contract
-from support.rights import EVERYBODY, KEY_HOLDERS, RIGHTS, Always, Route, routes
+from support.rights import ASKING, EVERYBODY, KEY_HOLDERS, RIGHTS, Always, Route, routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +47,6 @@ PAGES = {
     "/operator/tenants/~new", "/operator/tenants/<tenant_id>/edit", "/operator/tenants/<tenant_id>/suspend",
     "/operator/tenants/<tenant_id>/resume", "/operator/tenants/<tenant_id>/remove",
 }  # fmt: skip
-ASKING = {
-    "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",
-    "GET /customer/devices/<device_id>/revoke",
-}  # fmt: skip
-"""Pages that ask, at the addresses where a program, too, does what they ask about."""
 BESIDE = {"/healthz", "/readyz", "/metrics", PATH}
 
 

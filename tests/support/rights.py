@@ -243,6 +243,13 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
 }
 
 
+ASKING = {
+    "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",
+    "GET /customer/devices/<device_id>/revoke",
+}  # fmt: skip
+"""Pages that ask, at the addresses where a program does what they ask about."""
+
+
 class Route(NamedTuple):
     """A method and a pattern of the URL map."""
 
@@ -256,6 +263,11 @@ class Route(NamedTuple):
     def of_one(self) -> bool:
         """Whether it names one object of the caller's tenant."""
         return "<uuid:" in self.rule or "<device_id>" in self.rule
+
+    @property
+    def wanting(self) -> dict[str, str]:
+        """The headers of a caller who is answered with more than that a program may not."""
+        return {"Accept": "text/html"} if str(self) in ASKING else {}
 
     def path(self, object_id: uuid.UUID | None = None, device_id: str = "d") -> str:
         """A path that fits, for objects of ours unless others are given."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from quart import Response, redirect, render_template, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from pulse_server.web.policy import policy
 
@@ -20,6 +21,15 @@ def wanted() -> bool:
     accepted = request.accept_mimetypes
     named = any(kind.lower() == "text/html" and quality > 0 for kind, quality in accepted)
     return named and accepted["text/html"] >= accepted["application/json"]
+
+
+def demand_browser() -> None:
+    """Let browsers alone get a page that asks, at an address where a program only POSTs.
+
+    Raises :class:`~werkzeug.exceptions.MethodNotAllowed`: it is a program.
+    """
+    if not wanted():
+        raise MethodNotAllowed(["POST"])
 
 
 async def page(template: str, status: int = 200, *, forms: bool = False, **values: Any) -> Response:

@@ -122,6 +122,7 @@ def _lines(open_doors: Mapping[str, str], device: Mapping[str, Any], token: str)
 
 
 async def _asked(device_id: str, what: str, **more: Any) -> Response:
+    pages.demand_browser()
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     device = await one_device(mine.pool, mine.tenant_id, device_id)

@@ -20,6 +20,7 @@ blueprint = Blueprint("logout", __name__)
 @page
 async def ask() -> Response:
     """Ask whether to log out."""
+    pages.demand_browser()
     held = await session.current()
     if held is None:
         return await pages.page("logged_out.html")
