@@ -23,6 +23,7 @@ from pulse_core.errors import (
     OutboundRefused,
     PermanentFailure,
     PulseError,
+    ReadingsRefused,
     Rejected,
     SecretUnreadable,
     StoreUnavailable,
@@ -69,7 +70,16 @@ from pulse_core.secrets import SecretBox
 from pulse_core.series import Aggregate, Series, SeriesSet
 from pulse_core.signed_tokens import KnownTokens, SignedToken, taken_apart
 from pulse_core.strict_json import json_object
-from pulse_core.telemetry_store import ReadingKey, StoredReading, TelemetryStore
+from pulse_core.telemetry_store import (
+    LatestValue,
+    Place,
+    ReadingKey,
+    SelectedReading,
+    Selection,
+    Size,
+    StoredReading,
+    TelemetryStore,
+)
 from pulse_core.trust import check_tls_trust, client_to
 from pulse_core.urls import SecretUrl, WebUrl, origin
 
@@ -106,6 +116,7 @@ __all__ = [
     "IntegrationConfig",
     "Judgement",
     "KnownTokens",
+    "LatestValue",
     "Listening",
     "Login",
     "MsgType",
@@ -114,12 +125,14 @@ __all__ = [
     "OutboundRefused",
     "Outcome",
     "PermanentFailure",
+    "Place",
     "PluginConfig",
     "Principal",
     "PulseError",
     "RawMessage",
     "Reading",
     "ReadingKey",
+    "ReadingsRefused",
     "Reason",
     "Rejected",
     "Role",
@@ -127,6 +140,8 @@ __all__ = [
     "SecretStr",
     "SecretUnreadable",
     "SecretUrl",
+    "SelectedReading",
+    "Selection",
     "Series",
     "SeriesSet",
     "Services",
@@ -135,6 +150,7 @@ __all__ = [
     "Severity",
     "SignedToken",
     "SigningKeys",
+    "Size",
     "StoreUnavailable",
     "StoredKey",
     "StoredReading",

@@ -12,6 +12,7 @@
         ├── EndpointGone            the receiver said never again (410): the integration is disabled
         ├── OutboundRefused         the guard: not a public address
         ├── Rejected                a device's message or login is refused (reason)
+        ├── ReadingsRefused         a telemetry store cannot keep some readings of a batch
         ├── ConfigError             the configuration is wrong; the text says what to do
         ├── SchemaError             the database's schema is half-migrated, too old or too new
         ├── PluginError             a plugin cannot be loaded, or breaks the rules of the door
@@ -26,6 +27,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pulse_core.records import Reason
 
 
@@ -73,6 +76,17 @@ class EndpointGone(PermanentFailure):
 
 class OutboundRefused(PermanentFailure):
     """The outbound guard refused an address: not public, and not allowed by the operator."""
+
+
+class ReadingsRefused(PermanentFailure):
+    """A telemetry store can never keep some readings of a batch (a value of another type than earlier, say).
+
+    :param refused: why, by the index of the reading in the batch. Everything else of the batch is stored.
+    """
+
+    def __init__(self, refused: Mapping[int, str]) -> None:
+        super().__init__(f"{len(refused)} readings cannot be stored: {next(iter(refused.values()), '')}")
+        self.refused = dict(refused)
 
 
 class Rejected(PermanentFailure):

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from pulse_core.plugin_base import Contribution, PluginConfig
-from pulse_core.records import DeviceKey, Reading
+from pulse_core.records import DeviceKey, MetricValue, Reading
 from pulse_core.series import SeriesSet, in_buckets, numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pulse_core.series import Aggregate
+    from pulse_core.series import Aggregate, Series
 
 NAMES_IN = 16
 """Names are looked for in so many parts of a time,"""
 NAMES_OF = 25
 """in so many of the newest readings of each."""
 _PAGE = 1000
+_FOR_EVER_US = 253_402_300_799_000_000
+"""The last second of the year 9999."""
 
 
 class ReadingKey(Struct, frozen=True):
@@ -46,6 +48,48 @@ class StoredReading(Struct, frozen=True):
     metrics: dict[str, Any]
 
 
+class Selection(Struct, frozen=True):
+    """Some readings of one tenant: those in [start, end) for which all that is said here holds. None: of any."""
+
+    tenant_id: str
+    start_us: int
+    end_us: int
+    devices: tuple[str, ...] | None = None
+    sites: tuple[str, ...] | None = None
+    msg_types: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    """No other metrics are given; readings that have none of these are left out."""
+
+
+class Place(Struct, frozen=True, order=True):
+    """Where a reading of a tenant stands: devices in order of their ids (by code point), each in order of time."""
+
+    device_id: str
+    ts_us: int
+    key_hash: int
+
+
+class SelectedReading(Struct, frozen=True):
+    """A reading and where it stands."""
+
+    place: Place
+    reading: StoredReading
+
+
+class LatestValue(Struct, frozen=True):
+    """What a metric was last, and when."""
+
+    ts_us: int
+    value: MetricValue
+
+
+class Size(Struct, frozen=True):
+    """How much there is. ``data_bytes``: on disk, indexes included; None where the store cannot tell."""
+
+    readings: int
+    data_bytes: int | None
+
+
 class TelemetryStore(Contribution):
     """Where readings are kept. Exactly one is active."""
 
@@ -67,9 +111,20 @@ class TelemetryStore(Contribution):
         """Make room for these readings (partitions, say). Called before the batch's transaction begins."""
         return
 
+    async def open_tenant(self, tenant_id: str) -> None:  # noqa: ARG002 - for those that override
+        """Make room for a tenant (a database, say). Idempotent.
+
+        :raises PermanentFailure: there is no room for one more; the text says what to do.
+        """
+        return
+
     @abstractmethod
     async def write(self, readings: Sequence[Reading], transaction: Any) -> None:
-        """Store readings. Idempotent: the same reading (device, ts_us, key_hash) again changes nothing."""
+        """Store readings. Idempotent: the same reading (device, ts_us, key_hash) again changes nothing.
+
+        :raises ReadingsRefused: some can never be stored; all others are. Only of a store that is not transactional.
+        :raises StoreUnavailable: the outcome is unknown; write the same again.
+        """
 
     @abstractmethod
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
@@ -77,9 +132,26 @@ class TelemetryStore(Contribution):
 
     @abstractmethod
     async def history(
-        self, device: DeviceKey, *, start_us: int, end_us: int, limit: int, before_us: int | None = None
+        self,
+        device: DeviceKey,
+        *,
+        start_us: int,
+        end_us: int,
+        limit: int,
+        before_us: int | None = None,
+        msg_types: Sequence[str] | None = None,
     ) -> list[StoredReading]:
-        """Readings of one device in [start, end), newest first, before ``before_us`` if given."""
+        """Readings of one device in [start, end), newest first, before ``before_us`` if given.
+
+        Those of the same ``ts`` stay together, so there may be a few more than ``limit``.
+        """
+
+    @abstractmethod
+    async def select(self, wanted: Selection, *, limit: int, after: Place | None = None) -> list[SelectedReading]:
+        """At most ``limit`` readings in the order of their places, from the first or from behind one: a page of many.
+
+        :raises PermanentFailure: it takes too long.
+        """
 
     async def metric_names(self, device: DeviceKey, *, start_us: int, end_us: int) -> list[str]:
         """The metrics of one device that have numbers in [start, end), in order.
@@ -125,9 +197,81 @@ class TelemetryStore(Contribution):
         """The newest readings of each of several devices in [since, end), newest first; at most about ``limit``."""
         return {device: await self.history(device, start_us=since_us, end_us=end_us, limit=limit) for device in devices}
 
+    async def grouped(
+        self,
+        wanted: Selection,
+        groups: Mapping[str, str],
+        *,
+        bucket_us: int,
+        aggregates: Sequence[Aggregate],
+    ) -> dict[str, list[Series]]:
+        """The numbers of the metrics of ``wanted`` (named ones) in buckets, a series for each metric in each group.
+
+        :param groups: the group of each device; those without one are left out, and groups without numbers, too.
+        :raises PermanentFailure: it takes too long.
+        """
+        found: dict[str, dict[str, list[tuple[int, MetricValue | None]]]] = {}
+        names = wanted.metrics or ()
+        after: Place | None = None
+        while page := await self.select(wanted, limit=_PAGE, after=after):
+            for each in page:
+                if group := groups.get(each.place.device_id):
+                    of_group = found.setdefault(group, {name: [] for name in names})
+                    for name in names:
+                        of_group[name].append((each.reading.ts_us, each.reading.metrics.get(name)))
+            after = page[-1].place
+        for of_group in found.values():
+            for values in of_group.values():
+                values.sort(key=lambda value: value[0])  # stable: of one moment, the last device's is the last
+        series = {
+            group: [in_buckets(name, of_group[name], bucket_us, aggregates) for name in names]
+            for group, of_group in sorted(found.items())
+        }
+        return {group: each for group, each in series.items() if any(one.starts_us for one in each)}
+
+    async def latest(self, devices: Sequence[DeviceKey], *, since_us: int) -> dict[DeviceKey, dict[str, LatestValue]]:
+        """The latest value of every metric of each of several devices, as far as it was told since ``since_us``.
+
+        Of readings of the same ``ts``, any may be the latest. A device without any is there, with nothing.
+        """
+        found: dict[DeviceKey, dict[str, LatestValue]] = {}
+        for device in devices:
+            of_device = found[device] = {}
+            wanted = Selection(device.tenant_id, since_us, _FOR_EVER_US, devices=(device.device_id,))
+            after: Place | None = None
+            while page := await self.select(wanted, limit=_PAGE, after=after):
+                for each in page:
+                    for name, value in each.reading.metrics.items():
+                        of_device[name] = LatestValue(each.reading.ts_us, value)
+                after = page[-1].place
+        return found
+
+    async def metrics_of(self, wanted: Selection) -> dict[str, int]:
+        """Every metric name there is, whatever its values are, and on how many devices."""
+        seen: dict[str, set[str]] = {}
+        after: Place | None = None
+        while page := await self.select(wanted, limit=_PAGE, after=after):
+            for each in page:
+                for name in each.reading.metrics:
+                    seen.setdefault(name, set()).add(each.place.device_id)
+            after = page[-1].place
+        return {name: len(devices) for name, devices in sorted(seen.items())}
+
     @abstractmethod
     async def drop_before(self, cutoff_us: int) -> int:
         """Retention: forget readings older than ``cutoff_us``; return how many units (partitions, rows) went."""
+
+    @abstractmethod
+    async def forget_device(self, device: DeviceKey) -> int:
+        """Delete every reading of a device; return how many, or 0 where the store cannot tell."""
+
+    @abstractmethod
+    async def forget_tenant(self, tenant_id: str) -> int:
+        """Delete every reading of a tenant, and what :meth:`open_tenant` made; return as above."""
+
+    @abstractmethod
+    async def size(self, tenant_id: str | None = None) -> Size:
+        """How much there is of a tenant, or of all."""
 
 
 def parts_of(start_us: int, end_us: int) -> list[tuple[int, int]]:

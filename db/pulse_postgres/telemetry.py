@@ -11,7 +11,8 @@ import asyncpg
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import DAY_US, at, us
-from pulse_postgres.telemetry_series import CountedWhereTheyAre, reading_of
+from pulse_postgres.telemetry_pages import KeptInTables
+from pulse_postgres.telemetry_series import reading_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ _HISTORY = f"""
     SELECT {us("ts")} AS ts_us, {us("received_at")} AS received_us, msg_type, site_id, seq, metrics
     FROM telemetry
     WHERE tenant_id = $1 AND device_id = $2 AND ts >= {at("$3::bigint")} AND ts < {at("$4::bigint")}
+      AND ($6::text[] IS NULL OR msg_type = ANY($6))
     ORDER BY ts DESC
     FETCH FIRST $5 ROWS WITH TIES
 """
@@ -51,7 +53,7 @@ _LATEST_US = 253_402_300_799_000_000
 _DAYS_AHEAD = 2
 
 
-class PostgresTelemetryStore(CountedWhereTheyAre):
+class PostgresTelemetryStore(KeptInTables):
     """The default store. Days are made ahead of their readings and dropped whole when they are too old."""
 
     name: ClassVar[str] = "postgres"
@@ -116,7 +118,14 @@ class PostgresTelemetryStore(CountedWhereTheyAre):
         return {row[0] - 1 for row in rows}
 
     async def history(
-        self, device: DeviceKey, *, start_us: int, end_us: int, limit: int, before_us: int | None = None
+        self,
+        device: DeviceKey,
+        *,
+        start_us: int,
+        end_us: int,
+        limit: int,
+        before_us: int | None = None,
+        msg_types: Sequence[str] | None = None,
     ) -> list[StoredReading]:
         """See :meth:`TelemetryStore.history`.
 
@@ -125,7 +134,9 @@ class PostgresTelemetryStore(CountedWhereTheyAre):
         """
         until_us = end_us if before_us is None else min(end_us, before_us)
         with unavailable():
-            rows = await self._database.fetch(_HISTORY, device.tenant_id, device.device_id, start_us, until_us, limit)
+            rows = await self._database.fetch(
+                _HISTORY, device.tenant_id, device.device_id, start_us, until_us, limit, msg_types
+            )
         return [reading_of(row) for row in rows]
 
     async def drop_before(self, cutoff_us: int) -> int:

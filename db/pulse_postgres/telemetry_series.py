@@ -100,7 +100,7 @@ class CountedWhereTheyAre(TelemetryStore):
         parts = parts_of(start_us, end_us)
         since, until = [moment(part[0]) for part in parts], [moment(part[1]) for part in parts]
         whole = device.tenant_id, device.device_id, moment(start_us), moment(end_us)
-        async with _in_time(self._database) as connection:
+        async with in_time(self._database) as connection:
             rows = await connection.fetch(_NAMES, *whole, since, until)
         return [row[0] for row in rows]
 
@@ -119,7 +119,7 @@ class CountedWhereTheyAre(TelemetryStore):
         if not metrics:
             return SeriesSet([])
         whose = (device.tenant_id, device.device_id, moment(start_us), moment(end_us))
-        async with _in_time(self._database) as connection:
+        async with in_time(self._database) as connection:
             many = await connection.fetchval(_COUNT, *whose, ROWS_AT_MOST + 1)
             if many > ROWS_AT_MOST and not sample:
                 raise PermanentFailure(f"more than {ROWS_AT_MOST} readings: ask for a shorter time, or for a sample")
@@ -136,7 +136,7 @@ class CountedWhereTheyAre(TelemetryStore):
         """See :meth:`TelemetryStore.recent`: some index look-ups a device, all of them in one statement."""
         found: dict[DeviceKey, list[StoredReading]] = {device: [] for device in devices}
         tenants, ids = [each.tenant_id for each in devices], [each.device_id for each in devices]
-        async with _in_time(self._database) as connection:
+        async with in_time(self._database) as connection:
             rows = await connection.fetch(_RECENT, tenants, ids, moment(since_us), moment(end_us), limit)
         for row in rows:
             found[DeviceKey(row[0], row[1])].append(reading_of(row[2:]))
@@ -162,7 +162,7 @@ def _one(name: str, aggregates: Sequence[Aggregate], rows: list[asyncpg.Record],
 
 
 @asynccontextmanager
-async def _in_time(pool: Connections) -> AsyncIterator[Any]:
+async def in_time(pool: Connections) -> AsyncIterator[Any]:
     """A connection in a transaction of which no statement takes longer than :data:`WITHIN_MS`."""
     with unavailable():
         async with pool.acquire() as connection, connection.transaction():

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STORE = """
-from pulse_core.api import TelemetryStore, hookimpl
+from pulse_core.api import Size, TelemetryStore, hookimpl
 
 class MemoryStore(TelemetryStore):
     name = "memory"
     transactional = True
     async def write(self, readings, transaction): ...
     async def known(self, keys): return set()
-    async def history(self, device, *, start_us, end_us, limit, before_us=None): return []
+    async def history(self, device, *, start_us, end_us, limit, before_us=None, msg_types=None): return []
+    async def select(self, wanted, *, limit, after=None): return []
     async def drop_before(self, cutoff_us): return 0
+    async def forget_device(self, device): return 0
+    async def forget_tenant(self, tenant_id): return 0
+    async def size(self, tenant_id=None): return Size(0, None)
 
 @hookimpl
 def pulse_register_telemetry_stores():
