@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Mood = Literal["well", "unavailable", "hanging", "silent"]
-"""``unavailable``: 503 for writes and queries. ``hanging``: takes connections and passes nothing on, either way.
+"""``unavailable``: 503 for whatever is asked. ``hanging``: takes connections and passes nothing on, either way.
 ``silent``: takes a write, and breaks the connection instead of saying so."""
 
 TOKEN = "apiv3_of-the-stand-in"
@@ -92,7 +92,7 @@ class InfluxServer:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _open(self) -> None:
-        self._http = HttpDoor(self.store, lambda: self.token, self._write, self._query)
+        self._http = HttpDoor(self.store, lambda: self.token, self._write, self._query, self._stay_well)
         self._flight = FlightDoor(lambda: self.token, self.sql)
         self._front = Front(await self._http.open(), self._flight.port)
         self.url = f"http://127.0.0.1:{self._front.port}"
@@ -117,7 +117,6 @@ class InfluxServer:
         return await asyncio.to_thread(self.sql, database, sql, params)
 
     async def _write(self, database: str, text: str, unit: str, accept_partial: bool) -> Taken:
-        self._stay_well()
         life = self._life
         self.waiting += 1
         await asyncio.sleep(self.flush_s)
