@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def connected(server: InfluxServer, **options: Any) -> InfluxDBClient3:
-    """InfluxDB's own client, asked for no more than an answer within two seconds."""
-    usual: dict[str, Any] = {"write_use_v2_api": False, "write_timeout": 2_000, "query_timeout": 2_000}
+    """InfluxDB's own client, which does not wait for ever."""
+    usual: dict[str, Any] = {"write_use_v2_api": False, "write_timeout": 30_000, "query_timeout": 30_000}
     there = {"host": server.url, "token": server.token, "database": "pulse"}
     return InfluxDBClient3(**{**there, **usual, **options})
 
