@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import asyncpg
 import pytest
 
 from pulse_core.api import Aggregate, DeviceKey, PluginConfig, ReadingKey, TelemetryStore
 from pulse_core.errors import PermanentFailure, StoreUnavailable
-from pulse_core.testing.telemetry_stores import DAY_US, DEVICE, TelemetryStoreContract, a_reading
+from pulse_core.testing.telemetry_stores import (
+    DAY_US,
+    DEVICE,
+    AnswersContract,
+    NumbersContract,
+    OpenedStore,
+    TelemetryStoreContract,
+    a_reading,
+)
 from pulse_postgres import telemetry, telemetry_series
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import PostgresTelemetryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from support.database import Database
 
@@ -38,15 +46,22 @@ async def a_store(
         await pool.close()
 
 
-class TestPostgresTelemetryContract(TelemetryStoreContract):
+class InPostgres(OpenedStore):
+    kind: ClassVar[type[PostgresTelemetryStore]] = PostgresTelemetryStore
+
     @pytest.fixture(autouse=True)
     def _given(self, database: Database) -> None:
         self.database = database
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[PostgresTelemetryStore]:
-        async with a_store(self.database) as store:
+        async with a_store(self.database, kind=self.kind) as store:
             yield store
+
+    @asynccontextmanager
+    async def forgetting(self, store: TelemetryStore) -> AsyncIterator[PostgresTelemetryStore]:
+        async with a_store(self.database, "pulse_admin", self.kind) as opened:
+            yield opened
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -58,40 +73,23 @@ class TestPostgresTelemetryContract(TelemetryStoreContract):
             await connection.close()
 
 
+class TestPostgresTelemetryContract(InPostgres, TelemetryStoreContract):
+    pass
+
+
 class ByHistory(PostgresTelemetryStore):
     """What a store does that can do nothing but give readings back."""
 
     metric_names = TelemetryStore.metric_names
     series = TelemetryStore.series
     recent = TelemetryStore.recent
+    grouped = TelemetryStore.grouped
+    latest = TelemetryStore.latest
+    metrics_of = TelemetryStore.metrics_of
 
 
-class OfHistory(TestPostgresTelemetryContract):
-    """Not collected: most of it is the same again."""
-
-    __test__ = False
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[PostgresTelemetryStore]:
-        async with a_store(self.database, kind=ByHistory) as store:
-            yield store
-
-
-@pytest.mark.parametrize(
-    "test",
-    [
-        OfHistory.test_numbers_come_in_buckets,
-        OfHistory.test_only_numbers_are_counted,
-        OfHistory.test_the_newest_readings_of_several_devices,
-    ],
-)
-async def test_a_store_need_only_give_readings_back(
-    database: Database, test: Callable[[OfHistory], Awaitable[None]]
-) -> None:
-    await test(OfHistory(database))
+class TestAStoreNeedOnlyGiveReadingsBack(InPostgres, NumbersContract, AnswersContract):
+    kind = ByHistory
 
 
 async def keep(database: Database, store: PostgresTelemetryStore, *ts_us: int) -> None:
