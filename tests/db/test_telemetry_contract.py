@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import asyncpg
+import psycopg
 import pytest
 
 from pulse_core.api import Aggregate, DeviceKey, PluginConfig, ReadingKey, TelemetryStore
@@ -23,27 +24,16 @@ from pulse_core.testing.telemetry_stores import (
 )
 from pulse_postgres import telemetry, telemetry_series
 from pulse_postgres.connections import TenantPool
+from pulse_postgres.migrate import migrate
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import PostgresTelemetryStore
+from support.database import Database
+from support.telemetry import a_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.database import Database
-
-
-@asynccontextmanager
-async def a_store(
-    database: Database, role: str = "pulse_pipeline", kind: type[PostgresTelemetryStore] = PostgresTelemetryStore
-) -> AsyncIterator[PostgresTelemetryStore]:
-    pool = await open_pool(database.dsn(role), name="test")
-    store = kind(PluginConfig())
-    await store.open(pool)
-    try:
-        yield store
-    finally:
-        await store.close()
-        await pool.close()
+    from support.database import PostgresServer
 
 
 class InPostgres(OpenedStore):
@@ -90,6 +80,26 @@ class ByHistory(PostgresTelemetryStore):
 
 class TestAStoreNeedOnlyGiveReadingsBack(InPostgres, NumbersContract, AnswersContract):
     kind = ByHistory
+
+
+async def test_no_language_orders_devices(postgres: PostgresServer) -> None:
+    """Where the database was not made in the order of code points, the column is."""
+    database = Database(postgres, "test_of_a_language")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE test_of_a_language TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C.utf8'")
+    try:
+        migrate(database.url, database.secret_key)
+        contract = TestPostgresTelemetryContract()
+        contract.database = database
+        await contract.test_devices_stand_in_the_order_of_code_points()
+        with database.superuser() as judge:
+            orders = judge.execute(
+                "SELECT DISTINCT collname FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation"
+                " WHERE attrelid::regclass::text LIKE 'telemetry%' AND attname = 'device_id'"
+            ).fetchall()
+        assert orders == [("C",)]
+    finally:
+        database.drop()
 
 
 async def keep(database: Database, store: PostgresTelemetryStore, *ts_us: int) -> None:
