@@ -84,7 +84,11 @@ class LatestValue(Struct, frozen=True):
 
 
 class Size(Struct, frozen=True):
-    """How much there is. ``data_bytes``: on disk, indexes included; None where the store cannot tell."""
+    """How much there is.
+
+    ``readings``: exactly while there are few; of many, it may be an estimate. ``data_bytes``: on disk, indexes
+    included; None where the store cannot tell.
+    """
 
     readings: int
     data_bytes: int | None
@@ -217,8 +221,8 @@ class TelemetryStore(Contribution):
             for each in page:
                 if group := groups.get(each.place.device_id):
                     of_group = found.setdefault(group, {name: [] for name in names})
-                    for name in names:
-                        of_group[name].append((each.reading.ts_us, each.reading.metrics.get(name)))
+                    for name, values in of_group.items():
+                        values.append((each.reading.ts_us, each.reading.metrics.get(name)))
             after = page[-1].place
         for of_group in found.values():
             for values in of_group.values():
