@@ -23,7 +23,8 @@ _SELECT = f"""
 """
 _SIZE = """
     SELECT (SELECT count(*) FROM telemetry WHERE $1::text IS NULL OR tenant_id = $1),
-        (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'telemetry'::regclass)::bigint
+        (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+         WHERE inhparent IN ('telemetry'::regclass, 'telemetry_hours'::regclass))::bigint
 """
 # One statement: what goes out of the table stands in the books at the same moment.
 _FORGET = """
@@ -36,6 +37,11 @@ _FORGET = """
     )
     SELECT count(*) FROM gone
 """
+# In this order: whoever makes roll-ups has the marks, so those are waited for, and then no roll-up is missed.
+_FORGET_ROLLED_UP = [
+    f"DELETE FROM {table} WHERE tenant_id = $1 AND ($2::text IS NULL OR device_id = $2)"
+    for table in ("telemetry_marks", "telemetry_hours")
+]
 
 
 class KeptInTables(CountedWhereTheyAre, TelemetryStore):
@@ -55,13 +61,19 @@ class KeptInTables(CountedWhereTheyAre, TelemetryStore):
 
     async def forget_device(self, device: DeviceKey) -> int:
         """See :meth:`TelemetryStore.forget_device`. For the role pulse_admin."""
-        with unavailable():
-            return int(await self._database.fetchval(_FORGET, device.tenant_id, device.device_id))
+        return await self._forget(device.tenant_id, device.device_id)
 
     async def forget_tenant(self, tenant_id: str) -> int:
         """See :meth:`TelemetryStore.forget_tenant`. For the role pulse_admin."""
+        return await self._forget(tenant_id, None)
+
+    async def _forget(self, tenant_id: str, device_id: str | None) -> int:
         with unavailable():
-            return int(await self._database.fetchval(_FORGET, tenant_id, None))
+            async with self._database.acquire() as connection, connection.transaction():
+                gone = int(await connection.fetchval(_FORGET, tenant_id, device_id))
+                for statement in _FORGET_ROLLED_UP:
+                    await connection.execute(statement, tenant_id, device_id)
+        return gone
 
     async def size(self, tenant_id: str | None = None) -> Size:
         """See :meth:`TelemetryStore.size`. Bytes are known of all tenants together alone."""
