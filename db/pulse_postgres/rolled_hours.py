@@ -98,9 +98,11 @@ def spans_between(hours_us: Sequence[int], start_us: int, end_us: int) -> list[t
 
 def pieces_of_hours(hours: Sequence[StoredHour], metrics: Sequence[str], piece_us: int) -> Iterator[Piece]:
     """What these hours come to, in pieces of an hour or, where they have their minutes, of so many of those."""
+    names, there = None, []
     for hour in hours:
-        stands = {name: at for at, name in enumerate(hour.metrics)}
-        there = [(place, stands[name]) for place, name in enumerate(metrics) if name in stands]
+        if hour.metrics != names:  # seldom: a device tells of the same metrics all the time
+            names = hour.metrics
+            there = [(place, names.index(name)) for place, name in enumerate(metrics) if name in names]
         if hour.minutes is None:
             for place, at in there:
                 yield Piece(hour.starts_us, place, hour_of(hour.numbers, at))
