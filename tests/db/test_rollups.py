@@ -13,7 +13,8 @@ import pytest
 
 from pulse_core.api import Aggregate, DeviceKey, PluginConfig
 from pulse_core.series import in_buckets
-from pulse_core.testing.telemetry_stores import DAY_US, DEVICE, MINUTE_US, SECOND_US, a_reading
+from pulse_core.testing.telemetry_stores import DAY_US, DEVICE, a_reading
+from pulse_core.testing.telemetry_stores.readings import MINUTE_US, SECOND_US
 from pulse_postgres import rolling_up
 from pulse_postgres.pool import open_pool
 from pulse_postgres.rolled import FEW, HOUR_US, MANY

@@ -75,10 +75,12 @@ BEGIN
                        tbl, tenant, tenant);
         EXECUTE format('CREATE POLICY operator ON %I FOR SELECT TO pulse_operator USING (true)', tbl);
         EXECUTE format('CREATE POLICY pipeline ON %I TO pulse_pipeline USING (true) WITH CHECK (true)', tbl);
-        EXECUTE format('CREATE POLICY admin_remove ON %I TO pulse_admin USING (tenant_id <> '''' AND NOT EXISTS ('
-                       'SELECT FROM tenants t WHERE t.tenant_id = %I.tenant_id AND t.status = ''ACTIVE''))', tbl, tbl);
+        EXECUTE format('CREATE POLICY admin_remove ON %I TO pulse_admin USING (tenant_id <> '''' AND (NOT EXISTS ('
+                       'SELECT FROM tenants t WHERE t.tenant_id = %I.tenant_id AND t.status = ''ACTIVE'')'
+                       ' OR NOT EXISTS (SELECT FROM devices d WHERE d.tenant_id = %I.tenant_id'
+                       ' AND d.device_id = %I.device_id AND d.revoked_at IS NULL)))', tbl, tbl, tbl, tbl);
         EXECUTE format('GRANT SELECT ON %I TO pulse_web, pulse_operator', tbl);
-        EXECUTE format('GRANT DELETE, SELECT (tenant_id, device_id) ON %I TO pulse_admin', tbl);
+        EXECUTE format('GRANT DELETE, SELECT (tenant_id, device_id, hour) ON %I TO pulse_admin', tbl);
     END LOOP;
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON telemetry_marks TO pulse_pipeline;
