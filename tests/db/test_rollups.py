@@ -20,7 +20,9 @@ from pulse_postgres.pool import open_pool
 from pulse_postgres.rolled import FEW, HOUR_US, MANY
 from pulse_postgres.rolling_up import roll_up, waiting
 from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_server.rolling_up import LAG, WAITING, RollingUp
 from support.batches import judged
+from support.telemetry import a_store
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -284,3 +286,68 @@ async def test_many_readings_of_which_hours_are_rolled_up_are_not_too_many(
     await kept.keep([said(HOUR_AGO_US + 1)])
     found = await kept.store.series(DEVICE, ["t"], **asked, aggregates=[Aggregate.COUNT])
     assert found.one_in == 10, "marked: the readings themselves are looked at"
+
+
+async def gone_for_good(kept: Kept) -> None:
+    """Nothing is left of the device, readings and all."""
+    for table in ("telemetry", "telemetry_hours", "telemetry_marks"):
+        assert judged(kept.database, f"SELECT DISTINCT device_id FROM {table}") == [(OTHER.device_id,)], table
+
+
+async def test_roll_ups_go_with_their_device(kept: Kept) -> None:
+    for device in (DEVICE, OTHER):
+        await kept.keep([msgspec.structs.replace(each, device=device) for each in an_hour(of=10)])
+    await kept.roll_up()
+    for device in (DEVICE, OTHER):
+        await kept.keep([said(HOUR_AGO_US - 1, device=device)])
+    async with a_store(kept.database, "pulse_admin") as admin:
+        assert await admin.forget_device(DEVICE) == 11
+    await gone_for_good(kept)
+    await kept.roll_up()
+    assert await kept.count() == []
+
+
+async def test_who_forgets_a_device_waits_for_the_roll_up_that_is_being_made(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise that would come into being behind their back."""
+    for device in (DEVICE, OTHER):
+        await kept.keep([msgspec.structs.replace(each, device=device) for each in an_hour(of=10)])
+    await kept.keep([said(HOUR_AGO_US - 3 * HOUR_US, device=OTHER)])
+    keep_rolled = rolling_up._keep
+    forgetting: list[asyncio.Task[int]] = []
+
+    async def meanwhile(connection: Any, marks: Any, rolled: Any) -> None:
+        forgetting.append(asyncio.create_task(admin.forget_device(DEVICE)))
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await until(lambda: judged(kept.database, waits) != [(0,)])
+        await keep_rolled(connection, marks, rolled)
+
+    monkeypatch.setattr(rolling_up, "_keep", meanwhile)
+    async with a_store(kept.database, "pulse_admin") as admin:
+        await roll_up(kept.pool)
+        await forgetting[0]
+    await kept.keep([said(HOUR_AGO_US, device=OTHER)])
+    await gone_for_good(kept)
+
+
+async def test_a_tenant_is_told_of_its_own_roll_ups_alone(kept: Kept) -> None:
+    await kept.keep(an_hour(of=10))
+    await kept.roll_up()
+    asked: Any = {"start_us": HOUR_AGO_US, "end_us": HOUR_AGO_US + HOUR_US, "bucket_us": HOUR_US}
+    for tenant_id, there in (("tenant-a", [10]), ("tenant-b", [])):
+        async with a_store(kept.database, "pulse_web", tenant_id=tenant_id) as store:
+            found = await store.series(DEVICE, ["t"], **asked, aggregates=[Aggregate.COUNT])
+        assert found.series[0].values["count"] == there
+
+
+async def test_the_background_works_off_all_and_tells_how_far_it_is(kept: Kept) -> None:
+    for back in range(3):
+        await kept.keep(an_hour(of=10, begins_us=HOUR_AGO_US - back * HOUR_US))
+    assert await RollingUp(kept.pool).once() == 3
+    assert [each.samples[0].value for gauge in (WAITING, LAG) for each in gauge.collect()] == [0, 0]
+    rolling = RollingUp(kept.pool)
+    await kept.keep(an_hour(of=20))
+    rolling.start()
+    await until(lambda: judged(kept.database, "SELECT max(readings) FROM telemetry_hours") == [(20,)])
+    await rolling.stop()
