@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pulse_postgres.rolled import RolledHour
 
 MARKS_AT_ONCE = 200
-READINGS_AT_ONCE = 10_000
+READINGS_AT_ONCE = 5_000
 """After so many readings no other hour is begun: who stores late readings of these hours waits for us."""
 WAITING_AT_MOST = 10_000
 """More waiting marks than these are not counted."""
