@@ -236,7 +236,8 @@ class TelemetryStore(Contribution):
     async def latest(self, devices: Sequence[DeviceKey], *, since_us: int) -> dict[DeviceKey, dict[str, LatestValue]]:
         """The latest value of every metric of each of several devices, as far as it was told since ``since_us``.
 
-        Of readings of the same ``ts``, any may be the latest. A device without any is there, with nothing.
+        Of readings of the same ``ts``, any may be the latest. A device without any is there, with nothing. A store may
+        look at some of the newest readings of each device only: a metric that is told of but rarely may be missed.
         """
         found: dict[DeviceKey, dict[str, LatestValue]] = {}
         for device in devices:

@@ -11,6 +11,7 @@ import asyncpg
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import DAY_US, at, moment, us
+from pulse_postgres.telemetry_marks import Marks
 from pulse_postgres.telemetry_pages import KeptInTables
 from pulse_postgres.telemetry_series import in_time, reading_of
 
@@ -72,6 +73,7 @@ class PostgresTelemetryStore(KeptInTables):
         self._pool: asyncpg.Pool[Any] | None = None
         self._days: set[int] = set()
         self._making = asyncio.Lock()
+        self._marks = Marks()
 
     async def open(self, database: Any) -> None:
         """Keep the host's pool: pulse_pipeline to write, pulse_operator or pulse_web to read."""
@@ -82,7 +84,8 @@ class PostgresTelemetryStore(KeptInTables):
         self._pool = None
 
     async def prepare(self, readings: Sequence[Reading]) -> None:
-        """Make the days that these readings fall in, and the next ones, if that was not done before.
+        """Make the days that these readings fall in, and the next ones, and mark the hours that go on, if that was not
+        done before.
 
         Outside the batch's transaction: a new day locks the whole table against other new days.
         """
@@ -91,11 +94,11 @@ class PostgresTelemetryStore(KeptInTables):
         today = max(reading.received_us for reading in readings) // DAY_US
         wanted = {reading.ts_us // DAY_US for reading in readings}
         wanted.update(range(today, today + _DAYS_AHEAD + 1))
-        if wanted <= self._days:
-            return
-        async with self._making:
-            if missing := wanted - self._days:
-                await self._make_days(sorted(missing))
+        if not wanted <= self._days:
+            async with self._making:
+                if missing := wanted - self._days:
+                    await self._make_days(sorted(missing))
+        await self._marks.ahead(readings, self._database)
 
     async def write(self, readings: Sequence[Reading], transaction: Any) -> None:
         """Insert what is not there yet. ``transaction`` is the asyncpg connection that is in the transaction."""
@@ -106,6 +109,7 @@ class PostgresTelemetryStore(KeptInTables):
         except asyncpg.CheckViolationError:
             self._days.clear()  # a day was dropped meanwhile: prepare() looks again
             raise
+        await self._marks.behind(readings, transaction)
 
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
         """See :meth:`TelemetryStore.known`: one index look-up a key."""

@@ -27,6 +27,11 @@ _FORGET_DAY = """
     )
     SELECT count(*) FROM gone
 """
+# In this order: whoever makes roll-ups has the marks, so those are waited for, and then no roll-up is missed.
+_FORGET_ROLLED_UP = [
+    f"DELETE FROM {table} WHERE tenant_id = $1 AND hour >= $2 AND hour < $3 AND ($4::text IS NULL OR device_id = $4)"
+    for table in ("telemetry_marks", "telemetry_hours")
+]
 _OF_TENANT = _FORGET_DAY.format("")
 _OF_DEVICE = _FORGET_DAY.format(" AND device_id = $5")
 _WITHIN_S = 600
@@ -49,6 +54,8 @@ async def forget_day(pool: Connections, day: dt.date, tenant_id: str, device_id:
             gone = await connection.fetchval(_OF_TENANT, tenant_id, midnight, until, day, timeout=_WITHIN_S)
         else:
             gone = await connection.fetchval(_OF_DEVICE, tenant_id, midnight, until, day, device_id, timeout=_WITHIN_S)
+        for statement in _FORGET_ROLLED_UP:
+            await connection.execute(statement, tenant_id, midnight, until, device_id, timeout=_WITHIN_S)
     return int(gone)
 
 

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pulse_core.api import DeviceKey, Place, SelectedReading, Selection, Size, StoredReading, TelemetryStore
+from pulse_core.api import (
+    DeviceKey,
+    LatestValue,
+    Place,
+    SelectedReading,
+    Selection,
+    Size,
+    StoredReading,
+    TelemetryStore,
+)
 from pulse_postgres.paging import Where
 from pulse_postgres.sqltime import moment, us
 from pulse_postgres.telemetry_days import forget
+from pulse_postgres.telemetry_latest import latest_of
 from pulse_postgres.telemetry_series import CountedWhereTheyAre, in_time
 from pulse_postgres.telemetry_size import size_of
 
@@ -57,6 +67,10 @@ class KeptInTables(CountedWhereTheyAre, TelemetryStore):
             )
             for row in rows
         ]
+
+    async def latest(self, devices: Sequence[DeviceKey], *, since_us: int) -> dict[DeviceKey, dict[str, LatestValue]]:
+        """See :meth:`TelemetryStore.latest`, and :func:`~pulse_postgres.telemetry_latest.latest_of`."""
+        return await latest_of(self._database, devices, since_us)
 
     async def forget_device(self, device: DeviceKey) -> int:
         """See :meth:`TelemetryStore.forget_device`. For pulse_admin, of a device that is gone or revoked."""

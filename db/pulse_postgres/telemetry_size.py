@@ -20,7 +20,9 @@ _FEW_OF_ALL = "SELECT count(*) FROM (SELECT FROM telemetry LIMIT $1) AS found"
 _MANY = "EXPLAIN (FORMAT JSON) SELECT FROM telemetry WHERE tenant_id = $1"
 # As the planner reckons: so many rows on a page as there were when it last looked, on as many pages as there are now.
 _ALL = """
-    SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint,
+    SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint + (
+            SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
+            FROM pg_inherits WHERE inhparent = 'telemetry_hours'::regclass),
         coalesce(sum(pg_relation_size(c.oid) / current_setting('block_size')::bigint
             * CASE WHEN c.relpages > 0 THEN c.reltuples / c.relpages ELSE 30 END), 0)::bigint
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'telemetry'::regclass

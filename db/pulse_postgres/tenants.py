@@ -44,6 +44,9 @@ _REMOVE = (
     "DELETE FROM quarantine WHERE tenant_id = $1",
     "DELETE FROM quarantine_counts WHERE tenant_id = $1",
     "DELETE FROM accepted_counts WHERE tenant_id = $1",
+    # Whoever makes roll-ups has the marks: those are waited for, and then no roll-up is missed.
+    "DELETE FROM telemetry_marks WHERE tenant_id = $1",
+    "DELETE FROM telemetry_hours WHERE tenant_id = $1",
 )
 _REMOVE_WITHIN_S = 600
 

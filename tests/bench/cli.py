@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, pages, throughput, watched
+from bench import (
+    alert_storm,
+    alerting,
+    channels,
+    crash,
+    footprint,
+    hanging,
+    lists,
+    pages,
+    telemetry,
+    throughput,
+    watched,
+)
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -37,6 +49,7 @@ BENCHES: dict[str, BenchFunction] = {
     "chaos": crash.chaos,
     "lists": lists.lists,
     "pages": pages.pages,
+    "telemetry": telemetry.telemetry,
 }
 
 
@@ -96,6 +109,8 @@ def machine() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHES], help=", ".join(BENCHES))
-    parser.add_argument("--small", action="store_true", help="a hundredth of the pages' world: does it work at all?")
+    parser.add_argument(
+        "--small", action="store_true", help="a hundredth of the pages' and readings' world: does it work at all?"
+    )
     parser.add_argument("--full", action="store_true", help="the issue's own durations: some 40 minutes in all")
     return parser

@@ -28,6 +28,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "device_commands": {"web": "r(i)", "operator": R, "pipeline": "rd(u)"},
     "device_connections": {"web": R, "operator": R, "pipeline": "rid(u)"},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI},
+    "telemetry_marks": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RIUD},
+    "telemetry_hours": {"web": R, "operator": R, "admin": "d(r)", "pipeline": "rid"},
     "alerts": {"web": "r(u)", "operator": R, "pipeline": RIU, "deliver": R},
     "alert_changes": {"web": RI, "operator": R, "pipeline": RI},
     "integrations": {"web": RIU, "operator": "(r)", "admin": RIU, "pipeline": "(r)", "deliver": "r(u)"},

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[Any]
 
 DAY = "telemetry_20260102"
-GUARDED = [*POLICIES, DAY]
+HOURS = "telemetry_hours_20260102"
+GUARDED = [*POLICIES, DAY, HOURS]
 
 _POLICIES = """
     SELECT policyname, permissive, roles, cmd, qual, with_check FROM pg_policies
@@ -29,6 +30,7 @@ _POLICIES = """
 _EVERY_TENANT = "tenant_id = COALESCE(NULLIF(current_setting('app.tenant_id', true), ''), tenant_id)"
 _DEFINERS = {
     "ensure_telemetry_day": "makes an empty table with a name of its own choosing, and returns nothing",
+    "ensure_telemetry_hours": "makes an empty table as well, and returns nothing",
     "hold_telemetry_day": "locks one day and returns nothing",
     "drop_telemetry_day": "drops one day, which only the pipeline may ask for, and returns nothing",
 }

@@ -23,7 +23,8 @@ TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
-    "request_keys", "device_commands", "accepted_counts", "device_connections",
+    "request_keys", "device_commands", "accepted_counts", "device_connections", "telemetry_marks",
+    "telemetry_hours",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",
@@ -81,7 +82,7 @@ def test_every_tenant_table_forces_its_policies(filled: Database) -> None:
     assert [name for name, forced, _, _ in rows if not forced] == []
     assert [name for name, _, partition, policies in rows if not partition and not policies] == []
     days = [(name, policies) for name, _, partition, policies in rows if partition]
-    assert days == [("telemetry_20260102", 0)]
+    assert sorted(days) == [("telemetry_20260102", 0), ("telemetry_hours_20260102", 0)]
 
 
 def test_nobody_has_rights_on_a_day_of_telemetry(filled: Database) -> None:
@@ -92,12 +93,13 @@ def test_nobody_has_rights_on_a_day_of_telemetry(filled: Database) -> None:
     )
     assert rows == []
     for role in ROLES:
-        with acting_as(filled, role, OURS) as connection:
-            if role == OWNER:
-                assert tenants_seen(connection, "telemetry_20260102") == set()
-                continue
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                tenants_seen(connection, "telemetry_20260102")
+        for day in ("telemetry_20260102", "telemetry_hours_20260102"):
+            with acting_as(filled, role, OURS) as connection:
+                if role == OWNER:
+                    assert tenants_seen(connection, day) == set()
+                    continue
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    tenants_seen(connection, day)
 
 
 def test_the_tenant_leads_every_key_and_joins_every_reference(filled: Database) -> None:
@@ -107,7 +109,11 @@ def test_the_tenant_leads_every_key_and_joins_every_reference(filled: Database) 
         " ON a.attrelid = conrelid AND a.attnum = conkey[1]"
         " WHERE contype = 'p' AND connamespace = 'public'::regnamespace",
     )
-    assert {table for table, first in keys if first == "tenant_id"} == {*TENANT_TABLES, "telemetry_20260102"}
+    assert {table for table, first in keys if first == "tenant_id"} == {
+        *TENANT_TABLES,
+        "telemetry_20260102",
+        "telemetry_hours_20260102",
+    }
     loose = look(
         filled,
         "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"

@@ -68,6 +68,7 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
     "quarantine": ("source", "reason", "detail", "device_id", "topic", "payload"),
     "settings": ("updated_by",),
     "telemetry": ("msg_type", "site_id", "metrics"),
+    "telemetry_hours": ("metrics", "others"),
     "tenants": ("name",),
     "users": ("email", "created_by"),
 }
@@ -93,6 +94,8 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "settings": ("name", "value"),
     "signing_keys": ("kid",),
     "telemetry": ("device_id",),
+    "telemetry_hours": ("device_id",),
+    "telemetry_marks": ("device_id",),
     "tenants": ("status",),
     "users": ("username", "role", "password_hash"),
 }

@@ -48,6 +48,8 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "activation_codes": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
     "device_state": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,)},
     "telemetry": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
+    "telemetry_marks": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
+    "telemetry_hours": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
     "alerts": {**_SEEN, "pipeline": (ALL,), "deliver": (ALL,)},
     "alert_changes": {**_SEEN, "pipeline": (ALL,)},
     "integrations": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,), "deliver": (ALL,)},

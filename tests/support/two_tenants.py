@@ -27,6 +27,9 @@ INSERT INTO device_connections (tenant_id, device_id, connection_id, source, con
     VALUES (%(t)s, 'd', %(id)s, 'mqtt', now());
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
+INSERT INTO telemetry_marks (tenant_id, device_id, hour) VALUES (%(t)s, 'd', %(day)s);
+INSERT INTO telemetry_hours (tenant_id, device_id, hour, readings, metrics, numbers)
+    VALUES (%(t)s, 'd', %(day)s, 3, '{}', '');
 INSERT INTO accepted_counts VALUES (%(t)s, now(), 0, 1);
 INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
     summary, opened_at) VALUES (%(t)s, %(id)s, 'd', 's', 'NO_HEARTBEAT', 'f', 'OPEN', 4, 0.9, '', now());
@@ -68,7 +71,7 @@ def fill(database: Database) -> None:
 
 def fill_by(connection: psycopg.Connection[Any], tenant_ids: Iterable[str] = (*TENANTS, "")) -> None:
     """As :func:`fill`, over a superuser's connection that puts the values in by itself (``ClientCursor``)."""
-    connection.execute("SELECT ensure_telemetry_day(%s)", (DAY,))
+    connection.execute("SELECT ensure_telemetry_day(%s), ensure_telemetry_hours(%s)", (DAY, DAY))
     for tenant_id in tenant_ids:
         values = {"t": tenant_id, "id": an_id(tenant_id), "day": DAY, "hash": tenant_id.ljust(32, "x").encode()}
         connection.execute(((_FOR_EACH if tenant_id else "") + _FOR_NOBODY_TOO).encode(), values)

@@ -27,6 +27,7 @@ from pulse_server.activation import PATH, ActivationApp
 from pulse_server.device_http import DeviceRouter
 from pulse_server.retention import Retention
 from pulse_server.roles.base import Host, Role
+from pulse_server.rolling_up import RollingUp
 from pulse_server.services import Lender
 from pulse_server.serving import HttpServer, bind
 
@@ -102,6 +103,10 @@ class PipelineRole(Role):
         retention = Retention([store, PostgresRefusals(pool), PostgresIntake(pool), commands, connections], settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
+        if store.transactional:
+            rolling_up = RollingUp(pool)
+            self.resources.push_async_callback(rolling_up.stop)
+            rolling_up.start()
         board = Board()
         self.tell(board, pool)
         return DataPath(
