@@ -87,11 +87,9 @@ class DataPath:
         return Desk(source, self.world, self.lanes, *parts)
 
     def not_ready_because(self) -> list[str]:
-        """Why :attr:`ready` is false or the database is away; empty when all is well."""
+        """Why :attr:`ready` is false or nothing can be committed; empty when all is well."""
         reasons = [] if self.ready else ["starting: the registry and the lanes are being loaded"]
-        if self._gate.in_outage:
-            reasons.append("the database does not answer")
-        return reasons
+        return reasons + self._gate.outage_reasons
 
     async def start(self) -> None:
         """Load settings, routes, registry and state; then serve. Waits for a former owner of the lanes to end."""

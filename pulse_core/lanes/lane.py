@@ -86,7 +86,8 @@ class Lane:
             await self._store.close()
 
     def put(self, entry: Entry) -> None:
-        """Queue a message."""
+        """Queue a message. Its time is ours if it has none, and never the same twice in this lane."""
+        entry.stamp_us = self._stamp_us = max(self._stamp_us + 1, entry.raw.received_us)
         self._queue.append(entry)
         self._arrived.set()
 
@@ -102,11 +103,6 @@ class Lane:
             self._timers.set(key, now_us)
         self._parked.clear()
         self._arrived.set()
-
-    def stamp(self, received_us: int) -> int:
-        """A time for a reading that has none: ours, and never the same twice in this lane."""
-        self._stamp_us = max(self._stamp_us + 1, received_us)
-        return self._stamp_us
 
     async def idle(self) -> None:
         """Return once nothing is queued and nothing is in flight."""
@@ -243,9 +239,9 @@ class Lane:
                 return result
 
     def _outage(self, error: str) -> None:
+        self._gate.outage(self.shard, error)
         if not self.in_outage:
             self.in_outage = True
-            self._gate.outage(self.shard)
             log.warning("lane.outage", shard=self.shard, error=error)
 
     def _answered(self, asked_us: int) -> None:
