@@ -63,6 +63,10 @@ class Owner(Protocol):
     def states(self) -> Mapping[DeviceKey, DeviceState]:
         """The committed state of each device."""
 
+    @property
+    def leftovers(self) -> bool:
+        """Whether there may be readings of a process that died, stored but never committed."""
+
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
         """Which of these readings (by index) are stored already."""
 
@@ -104,7 +108,9 @@ class Pipeline:
     async def _decide(self, lane: Owner, work: Work) -> Batch:
         batch = Batch(self.world, lane.states, lane.since_us, self._clock.now_us())
         admitted = batch.admit(work)
-        repeats, doubtful = redelivery.sort_out([reading for _, reading in admitted], lane.states)
+        repeats, doubtful = redelivery.sort_out(
+            [reading for _, reading in admitted], lane.states, leftovers=lane.leftovers
+        )
         repeats.update(await _known(lane, [(at, admitted[at][0], key) for at, key in doubtful]))
         for index, (entry, reading) in enumerate(admitted):
             batch.observe(entry, reading, repeat=index in repeats)

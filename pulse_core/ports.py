@@ -46,6 +46,10 @@ class DeviceRegistry(Protocol):
 class LaneStore(Protocol):
     """One lane's own connection. Holding it means that no other process judges the lane's devices."""
 
+    @property
+    def readings_first(self) -> bool:
+        """Whether readings are stored before the transaction, not in it."""
+
     async def load(self) -> list[DeviceState]:
         """The committed state of the lane's devices, their open alerts included."""
 

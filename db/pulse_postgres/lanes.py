@@ -87,6 +87,11 @@ class PostgresLane:
         self._written: uuid.UUID | None = None
         """The batch whose readings a store beside the database has taken."""
 
+    @property
+    def readings_first(self) -> bool:
+        """Whether the telemetry store takes no part in the transaction."""
+        return not self._telemetry.transactional
+
     async def connect(self) -> asyncpg.Connection:
         """Return the lane's connection, a new one with the locks taken again if the last one was lost.
 

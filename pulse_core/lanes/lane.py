@@ -20,6 +20,7 @@ from pulse_core.lanes.listening import LOOP_GAP_US
 from pulse_core.lanes.timers import Timers
 from pulse_core.lanes.work import Entry, Work
 from pulse_core.records import DeviceKey, DeviceState, Outcome, Reason, Verdict, WriteSet
+from pulse_core.redelivery import LOOK_BACK_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -68,6 +69,7 @@ class Lane:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._stamp_us = 0
+        self._opened_us = 0
         self._store: LaneStore | None = None
 
     async def open(self, store: LaneStore) -> None:
@@ -78,7 +80,7 @@ class Lane:
             self.states[state.key] = revived
             self._timers.set(state.key, _next_wake(revived))
             self._changed.append(state.key)
-        self.since_us = self._clock.now_us()
+        self.since_us = self._opened_us = self._clock.now_us()
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -103,6 +105,12 @@ class Lane:
             self._timers.set(key, now_us)
         self._parked.clear()
         self._arrived.set()
+
+    @property
+    def leftovers(self) -> bool:
+        """Whether there may be readings of the former owner, stored but never committed, that devices send again."""
+        lately = self._clock.now_us() - self._opened_us < LOOK_BACK_US
+        return lately and self._store is not None and self._store.readings_first
 
     async def idle(self) -> None:
         """Return once nothing is queued and nothing is in flight."""
