@@ -102,7 +102,7 @@ class TelemetryStore(Contribution):
         self.config = config
 
     async def open(self, database: Any) -> None:  # noqa: ARG002 - for those that override
-        """Get ready. ``database`` is the host's pool for the current role."""
+        """Get ready, whether or not the store answers already. ``database`` is the host's pool for the current role."""
         return
 
     async def close(self) -> None:

@@ -96,7 +96,6 @@ class BesideStore(TelemetryStore):
 
     async def open(self, database: Any) -> None:
         self._beside = Beside(self.config.path)
-        self._answer()
         self._sqlite = sqlite3.connect(self.config.path, timeout=30, isolation_level=None)
         self._sqlite.execute("PRAGMA journal_mode = WAL")
         self._sqlite.executescript(_TABLES)
