@@ -72,7 +72,11 @@ class DataPath:
         self._pacer = Pacer(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
         pipeline = Pipeline(self.world, clock, told)
         self._gate = Gate(config)
-        self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
+        first = lane_stores.readings_first
+        self.lanes = [
+            Lane(shard, config, pipeline, self._gate, clock, readings_first=first)
+            for shard in range(config.lanes_for(readings_first=first))
+        ]
         self._stopping = asyncio.Event()
         self._mailboxes = Mailboxes(commands, told_of_device)
         self._logbook = Logbook(connections, clock, told_of_device)

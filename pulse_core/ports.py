@@ -46,10 +46,6 @@ class DeviceRegistry(Protocol):
 class LaneStore(Protocol):
     """One lane's own connection. Holding it means that no other process judges the lane's devices."""
 
-    @property
-    def readings_first(self) -> bool:
-        """Whether readings are stored before the transaction, not in it."""
-
     async def load(self) -> list[DeviceState]:
         """The committed state of the lane's devices, their open alerts included."""
 
@@ -70,6 +66,10 @@ class LaneStore(Protocol):
 
 class LaneStores(Protocol):
     """Opens lanes."""
+
+    @property
+    def readings_first(self) -> bool:
+        """Whether readings are stored before the transaction, not in it."""
 
     async def open(self, shard: int, partitions: Sequence[int]) -> LaneStore:
         """Take ownership of ``partitions``, waiting for a former owner's connection to end."""

@@ -63,6 +63,11 @@ class PostgresLaneStores:
         self._dsn = dsn
         self._telemetry = telemetry
 
+    @property
+    def readings_first(self) -> bool:
+        """Whether the telemetry store takes no part in the transaction."""
+        return not self._telemetry.transactional
+
     async def open(self, shard: int, partitions: Sequence[int]) -> PostgresLane:
         """Take ownership of ``partitions``, waiting for a former owner's connection to end.
 
@@ -86,11 +91,6 @@ class PostgresLane:
         self._owned = False
         self._written: uuid.UUID | None = None
         """The batch whose readings a store beside the database has taken."""
-
-    @property
-    def readings_first(self) -> bool:
-        """Whether the telemetry store takes no part in the transaction."""
-        return not self._telemetry.transactional
 
     async def connect(self) -> asyncpg.Connection:
         """Return the lane's connection, a new one with the locks taken again if the last one was lost.

@@ -53,7 +53,16 @@ _IDLE_S = 3600.0
 class Lane:
     """One lane: a queue, the committed state and the timers of its devices, and the loop that serves them."""
 
-    def __init__(self, shard: int, config: PipelineConfig, pipeline: Pipeline, gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self,
+        shard: int,
+        config: PipelineConfig,
+        pipeline: Pipeline,
+        gate: Gate,
+        clock: Clock,
+        *,
+        readings_first: bool,
+    ) -> None:
         self.shard = shard
         self.states: dict[DeviceKey, DeviceState] = {}
         self.since_us = clock.now_us()
@@ -62,6 +71,7 @@ class Lane:
         self._pipeline = pipeline
         self._gate = gate
         self._clock = clock
+        self._readings_first = readings_first
         self._queue: deque[Entry] = deque()
         self._changed: list[DeviceKey] = []
         self._timers = Timers()
@@ -109,8 +119,7 @@ class Lane:
     @property
     def leftovers(self) -> bool:
         """Whether there may be readings of the former owner, stored but never committed, that devices send again."""
-        lately = self._clock.now_us() - self._opened_us < LOOK_BACK_US
-        return lately and self._store is not None and self._store.readings_first
+        return self._readings_first and self._clock.now_us() - self._opened_us < LOOK_BACK_US
 
     async def idle(self) -> None:
         """Return once nothing is queued and nothing is in flight."""

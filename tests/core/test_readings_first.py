@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulse_core.config import PipelineConfig
 from pulse_core.errors import ReadingsRefused
 from pulse_core.records import AlertEvent, DeviceKey, DeviceStatus, Reason, Verdict
 from pulse_core.redelivery import LOOK_BACK_US
@@ -140,6 +141,11 @@ async def test_a_refusal_of_nothing_is_the_stores_bug_and_costs_one_message(
     monkeypatch.setattr(MemoryLane, "commit", odd)
     outcomes = await house.send(house.message(fields={"metrics": {"odd": 1}}), house.message(fields={"seq": 2}))
     assert [each.reason for each in outcomes] == [Reason.INGEST_EXCEPTION, None]
+
+
+def test_a_store_that_may_be_slow_is_waited_for_by_more_lanes() -> None:
+    assert [PipelineConfig().lanes_for(readings_first=first) for first in (False, True)] == [4, 16]
+    assert PipelineConfig(lanes=2).lanes_for(readings_first=True) == 2
 
 
 async def test_the_reason_of_an_outage_can_be_read(house: House) -> None:

@@ -65,7 +65,7 @@ async def test_readings_are_there_before_the_commit_and_are_not_written_again_wi
 ) -> None:
     async with CuttingProxy(database.dsn("pulse_pipeline")) as proxy, stores(database, beside.path, proxy.dsn) as lanes:
         lane = await lanes.open(0, ALL)
-        assert lane.readings_first
+        assert lanes.readings_first
         proxy.cut_at = "before COMMIT"
         batch = a_batch()
         with pytest.raises(StoreUnavailable):

@@ -178,10 +178,6 @@ class MemoryLane:
         self._partitions = partitions
         self._last: WriteSet | None = None
 
-    @property
-    def readings_first(self) -> bool:
-        return self._db.readings_first
-
     async def load(self) -> list[DeviceState]:
         return [
             state
