@@ -25,6 +25,7 @@ from pulse_core.urls import WebUrl
 
 DEFAULT_PLUGINS = ("http", "mqtt", "heartbeat", "webhook", "postgres", "accounts")
 DEV_ADMIN_KEY = "dev-admin-key"
+_LANES, _LANES_BESIDE = 4, 16
 
 
 class _Section(BaseModel):
@@ -77,8 +78,9 @@ class LimitsConfig(_Section):
 class PipelineConfig(_Section):
     """The data path."""
 
-    lanes: int = Field(4, ge=1, le=64)
-    """Database connections that commit side by side."""
+    lanes: int | None = Field(None, ge=1, le=64)
+    """Database connections that commit side by side. None: 4; or 16, if readings are written to a telemetry store
+    beside the database first: it may take a second over each batch, and lanes wait for it at the same time."""
     batch_messages: int = Field(2000, ge=1, le=20_000)
     """At most this many messages and wake-ups in one commit."""
     idle_wait_ms: float = Field(5.0, ge=0, le=1000)
@@ -87,6 +89,10 @@ class PipelineConfig(_Section):
     """Beyond this many unanswered messages, sources stop reading."""
     max_undecided_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     """Beyond this many unanswered payload bytes, sources stop reading."""
+
+    def lanes_for(self, *, readings_first: bool) -> int:
+        """How many lanes there are."""
+        return self.lanes or (_LANES_BESIDE if readings_first else _LANES)
 
 
 class DeliveryConfig(_Section):

@@ -72,7 +72,11 @@ class DataPath:
         self._pacer = Pacer(self.world.settings.RATE_LIMIT_RPS, self.world.settings.RATE_LIMIT_BURST)
         pipeline = Pipeline(self.world, clock, told)
         self._gate = Gate(config)
-        self.lanes = [Lane(shard, config, pipeline, self._gate, clock) for shard in range(config.lanes)]
+        first = lane_stores.readings_first
+        self.lanes = [
+            Lane(shard, config, pipeline, self._gate, clock, readings_first=first)
+            for shard in range(config.lanes_for(readings_first=first))
+        ]
         self._stopping = asyncio.Event()
         self._mailboxes = Mailboxes(commands, told_of_device)
         self._logbook = Logbook(connections, clock, told_of_device)
@@ -87,11 +91,9 @@ class DataPath:
         return Desk(source, self.world, self.lanes, *parts)
 
     def not_ready_because(self) -> list[str]:
-        """Why :attr:`ready` is false or the database is away; empty when all is well."""
+        """Why :attr:`ready` is false or nothing can be committed; empty when all is well."""
         reasons = [] if self.ready else ["starting: the registry and the lanes are being loaded"]
-        if self._gate.in_outage:
-            reasons.append("the database does not answer")
-        return reasons
+        return reasons + self._gate.outage_reasons
 
     async def start(self) -> None:
         """Load settings, routes, registry and state; then serve. Waits for a former owner of the lanes to end."""

@@ -5,7 +5,8 @@
     PulseError
     ├── TemporaryFailure            may work later (retry_after_s, if the peer said when)
     │   ├── StoreUnavailable        the database does not answer; nothing was acknowledged
-    │   │   └── OwnershipLost       another process took our devices over: start again
+    │   │   ├── OwnershipLost       another process took our devices over: start again
+    │   │   └── ReadingsAway        a telemetry store beside the database does not answer
     │   ├── NameUnresolved          DNS gave no answer: fail closed now, try again later
     │   └── TooMany                 the caller asked more often than is allowed (retry_after_s)
     └── PermanentFailure            the same attempt will fail again
@@ -56,6 +57,10 @@ class OwnershipLost(StoreUnavailable):
 
     Trying again does not help; the process has to start again.
     """
+
+
+class ReadingsAway(StoreUnavailable):
+    """A telemetry store beside the database does not answer. What needs no readings goes on."""
 
 
 class NameUnresolved(TemporaryFailure):

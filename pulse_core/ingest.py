@@ -97,7 +97,7 @@ def admit(raw: RawMessage, device: Device | None, settings: Settings, stamp_us: 
     :raises Rejected: with the quarantine reason.
     """
     if raw.refused is not None:
-        raise Rejected(raw.refused)
+        raise Rejected(raw.refused, raw.refused_detail)
     if len(raw.payload) > settings.MAX_PAYLOAD_BYTES:
         raise Rejected(Reason.PAYLOAD_TOO_LARGE, f"{len(raw.payload)} bytes")
     if device is None:

@@ -4,15 +4,17 @@
 
 A lane (:mod:`pulse_core.lanes`) gathers a batch of work and calls :meth:`Pipeline.carry`, which decides everything in
 memory, commits it in one transaction, and only then installs the new state and lets the messages be acknowledged.
-Everything here but the two awaits in ``carry`` is pure.
+Everything here is pure, but for the lane's ``known`` and ``commit``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from pulse_core import alerts, evaluate, ingest, redelivery, routing
-from pulse_core.errors import Rejected
+from pulse_core.errors import ReadingsRefused, Rejected
 from pulse_core.records import (
     COMMITTED,
     AlertChange,
@@ -22,6 +24,7 @@ from pulse_core.records import (
     Finding,
     Outcome,
     Reading,
+    Reason,
     Verdict,
     WriteSet,
 )
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from pulse_core.api import Evaluator, ReadingKey
     from pulse_core.intake.directory import Directory
     from pulse_core.lanes.listening import Ears
-    from pulse_core.lanes.work import Work
+    from pulse_core.lanes.work import Entry, Work
     from pulse_core.ports import Clock
     from pulse_core.records import Device, Route
     from pulse_core.settings import Settings
@@ -60,14 +63,18 @@ class Owner(Protocol):
     def states(self) -> Mapping[DeviceKey, DeviceState]:
         """The committed state of each device."""
 
-    def stamp(self, received_us: int) -> int:
-        """A time for a reading that has none, never the same twice."""
+    @property
+    def leftovers(self) -> bool:
+        """Whether there may be readings of a process that died, stored but never committed."""
 
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
         """Which of these readings (by index) are stored already."""
 
     async def commit(self, writes: WriteSet) -> None:
-        """Return once all of it is committed; raise only for what will never commit."""
+        """Return once all of it is committed; raise only for what will never commit.
+
+        :raises ReadingsRefused: for want of some readings nothing is committed.
+        """
 
     def install(self, writes: WriteSet, gone: Sequence[DeviceKey]) -> None:
         """Take over what was committed, and forget devices that are gone."""
@@ -84,26 +91,45 @@ class Pipeline:
 
     async def carry(self, lane: Owner, work: Work) -> None:
         """Decide, commit, install, acknowledge: in this order, or none of it."""
-        now_us = self._clock.now_us()
-        batch = Batch(self.world, lane.states, lane.since_us, now_us)
-        readings = batch.admit(work, lane)
-        repeats, doubtful = redelivery.sort_out(readings, lane.states)
-        if doubtful:
-            known = await lane.known([key for _, key in doubtful])
-            repeats.update(doubtful[at][0] for at in known)
-        for index, reading in enumerate(readings):
-            batch.observe(reading, repeat=index in repeats)
+        while True:
+            batch = await self._decide(lane, work)
+            try:
+                await lane.commit(batch.writes)
+            except ReadingsRefused as error:
+                batch.give_up(error)
+            else:
+                break
+        lane.install(batch.writes, batch.gone)
+        for entry, outcome in zip(work.messages, batch.outcomes, strict=True):
+            entry.settle(outcome)
+        if self._told is not None:
+            self._told(batch.writes)
+
+    async def _decide(self, lane: Owner, work: Work) -> Batch:
+        batch = Batch(self.world, lane.states, lane.since_us, self._clock.now_us())
+        admitted = batch.admit(work)
+        repeats, doubtful = redelivery.sort_out(
+            [reading for _, reading in admitted], lane.states, leftovers=lane.leftovers
+        )
+        repeats.update(await _known(lane, [(at, admitted[at][0], key) for at, key in doubtful]))
+        for index, (entry, reading) in enumerate(admitted):
+            batch.observe(entry, reading, repeat=index in repeats)
         for key in work.due:
             batch.wake(key)
         for key in work.changed:
             batch.retire(key)
-        writes = batch.finish()
-        await lane.commit(writes)
-        lane.install(writes, batch.gone)
-        for entry, outcome in zip(work.messages, batch.outcomes, strict=True):
-            entry.settle(outcome)
-        if self._told is not None:
-            self._told(writes)
+        batch.finish()
+        return batch
+
+
+async def _known(lane: Owner, doubtful: Sequence[tuple[int, Entry, ReadingKey]]) -> list[int]:
+    """Which of these were stored before. Asked once: what is carried again may have been stored by the first try."""
+    unasked = [(entry, key) for _, entry, key in doubtful if entry.known is None]
+    if unasked:
+        known = await lane.known([key for _, key in unasked])
+        for number, (entry, _) in enumerate(unasked):
+            entry.known = number in known
+    return [index for index, entry, _ in doubtful if entry.known]
 
 
 class Batch:
@@ -115,27 +141,28 @@ class Batch:
         self._lane_since_us = lane_since_us
         self._now_us = now_us
         self._drafts: dict[DeviceKey, evaluate.Draft] = {}
-        self._writes = WriteSet()
+        self._stored: list[Entry] = []
+        self.writes = WriteSet()
         self.outcomes: list[Outcome] = []
         self.gone: list[DeviceKey] = []
 
-    def admit(self, work: Work, lane: Owner) -> list[Reading]:
+    def admit(self, work: Work) -> list[tuple[Entry, Reading]]:
         """Bytes become readings; what is refused is counted, and answered like everything else."""
-        readings: list[Reading] = []
+        admitted: list[tuple[Entry, Reading]] = []
         world = self._world
         for entry in work.messages:
-            stamp_us = lane.stamp(entry.raw.received_us)
             key = DeviceKey(entry.raw.tenant_id, entry.raw.device_id)
             try:
-                readings.append(ingest.admit(entry.raw, world.directory.get(key), world.settings, stamp_us))
+                reading = ingest.admit(entry.raw, world.directory.get(key), world.settings, entry.stamp_us)
+                admitted.append((entry, reading))
                 self.outcomes.append(COMMITTED)
             except Rejected as error:
                 known = world.directory.has_tenant(entry.raw.tenant_id)
-                self._writes.rejects.append(ingest.reject(entry.raw, error, world.settings, tenant_known=known))
+                self.writes.rejects.append(ingest.reject(entry.raw, error, world.settings, tenant_known=known))
                 self.outcomes.append(Outcome(Verdict.REJECTED, error.reason, error.detail))
-        return readings
+        return admitted
 
-    def observe(self, reading: Reading, *, repeat: bool) -> None:
+    def observe(self, entry: Entry, reading: Reading, *, repeat: bool) -> None:
         """A reading is stored and judged; a redelivered one only proves that the device lives."""
         device = self._world.directory.get(reading.device)
         if device is None:
@@ -145,7 +172,8 @@ class Batch:
             draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
         else:
             evaluate.note(draft, reading)
-            self._writes.readings.append(reading)
+            self.writes.readings.append(reading)
+            self._stored.append(entry)
         listening = self._world.ears.listening(reading.source, self._lane_since_us)
         findings = evaluate.observe(
             self._world.evaluators, device, draft, reading, listening, self._now_us, repeat=repeat
@@ -182,10 +210,17 @@ class Batch:
             self._announce(alerts.close_all(device, draft.alerts, self._now_us))
             draft.alerts = {}
 
-    def finish(self) -> WriteSet:
-        """All that this batch commits."""
-        self._writes.states = [draft.freeze() for draft in self._drafts.values()]
-        return self._writes
+    def finish(self) -> None:
+        """All that this batch commits is in :attr:`writes`."""
+        self.writes.states = [draft.freeze() for draft in self._drafts.values()]
+
+    def give_up(self, error: ReadingsRefused) -> None:
+        """Refuse, when they are carried again, the messages whose readings can never be stored."""
+        if not error.refused:
+            raise error
+        for index, why in error.refused.items():
+            entry = self._stored[index]
+            entry.raw = replace(entry.raw, refused=Reason.INVALID_FIELD, refused_detail=why)
 
     def _draft(self, key: DeviceKey) -> evaluate.Draft:
         draft = self._drafts.get(key)
@@ -200,5 +235,5 @@ class Batch:
     def _announce(self, changes: Sequence[AlertChange]) -> None:
         for change in changes:
             decisions, deliveries = routing.route(self._world.routes.get(change.device.tenant_id, ()), change)
-            self._writes.changes.append((change, decisions))
-            self._writes.deliveries.extend(deliveries)
+            self.writes.changes.append((change, decisions))
+            self.writes.deliveries.extend(deliveries)

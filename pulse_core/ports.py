@@ -56,7 +56,8 @@ class LaneStore(Protocol):
         """Write all of it in one transaction. Idempotent, so an unknown outcome is simply tried again.
 
         Raises StoreUnavailable when the database does not answer (OwnershipLost when another process took the devices
-        over meanwhile, for good); any other error is the data's.
+        over meanwhile, for good), and ReadingsRefused when some of the readings can never be stored: nothing was
+        committed, and those that can may be stored already. Any other error is the data's.
         """
 
     async def close(self) -> None:
@@ -65,6 +66,10 @@ class LaneStore(Protocol):
 
 class LaneStores(Protocol):
     """Opens lanes."""
+
+    @property
+    def readings_first(self) -> bool:
+        """Whether readings are stored before the transaction, not in it."""
 
     async def open(self, shard: int, partitions: Sequence[int]) -> LaneStore:
         """Take ownership of ``partitions``, waiting for a former owner's connection to end."""

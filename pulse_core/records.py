@@ -130,8 +130,8 @@ class RawMessage(Struct, frozen=True, gc=False):
     ``tenant_id``, ``device_id`` and ``msg_type`` come from the topic or path; ``payload`` is the JSON body's bytes.
     ``authenticated`` says that the connection itself logged in as this very device; otherwise ``token`` (or the
     payload's ``provision_token``) is checked. ``may_wait``: an over-limit message is read later instead of refused
-    (QoS 1 and 2). ``refused``: the way in has refused it already (a topic it cannot read, or one that is not the
-    device's own); it is only counted, and answered in its turn. ``received_us`` is our clock.
+    (QoS 1 and 2). ``refused``: it was refused already (a topic that the way in cannot read, say); it is only counted,
+    and answered in its turn. ``refused_detail`` says more, for people. ``received_us`` is our clock.
     """
 
     tenant_id: str
@@ -144,6 +144,7 @@ class RawMessage(Struct, frozen=True, gc=False):
     token: str | None = None
     may_wait: bool = False
     refused: Reason | None = None
+    refused_detail: str = ""
 
 
 class Verdict(StrEnum):
@@ -370,9 +371,8 @@ class DeviceState(Struct, frozen=True, gc=False):
 class Reject(Struct, frozen=True):
     """A refused message: counted always, kept only as the operator's settings say.
 
-    ``tenant_id`` is empty unless the tenant is known. ``payload_json`` and ``raw`` are None unless they are to be kept
-    (STORE_REJECTS, MIRROR_REJECTS_TO_RAW); when both are None only the count is written. ``payload_json`` is valid
-    jsonb text. ``source`` is the way in that it came by.
+    ``tenant_id`` is empty unless the tenant is known. ``payload_json`` (valid jsonb text) and ``raw`` are None unless
+    they are to be kept (STORE_REJECTS, MIRROR_REJECTS_TO_RAW). ``source`` is the way in that it came by.
     """
 
     tenant_id: str

@@ -24,10 +24,11 @@ _ANY_TS_US = 2**63
 
 
 def sort_out(
-    readings: Sequence[Reading], states: Mapping[DeviceKey, DeviceState]
+    readings: Sequence[Reading], states: Mapping[DeviceKey, DeviceState], *, leftovers: bool = False
 ) -> tuple[set[int], list[tuple[int, ReadingKey]]]:
     """Split off what may have been seen before.
 
+    :param leftovers: a process that died may have stored readings that it never committed, so that no state tells.
     :returns: the indexes that repeat an earlier reading of this very batch, and the (index, key) pairs to look up.
     """
     repeats: set[int] = set()
@@ -45,7 +46,7 @@ def sort_out(
         if reading.own_ts:
             if reading.ts_us <= newest_ts_us:
                 doubtful.append((index, ReadingKey(key, reading.ts_us, reading.key_hash)))
-        elif reading.seq is not None and last_seq is not None and reading.seq <= last_seq:
+        elif reading.seq is not None and (leftovers or (last_seq is not None and reading.seq <= last_seq)):
             since_us = reading.received_us - LOOK_BACK_US
             doubtful.append((index, ReadingKey(key, reading.ts_us, reading.key_hash, since_us)))
         if recognisable:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
+from pulse_core.errors import ReadingsAway, TemporaryFailure
 from pulse_core.plugin_base import Contribution, PluginConfig
 from pulse_core.records import DeviceKey, MetricValue, Reading
 from pulse_core.series import SeriesSet, in_buckets, numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pulse_core.series import Aggregate, Series
 
@@ -104,7 +106,7 @@ class TelemetryStore(Contribution):
         self.config = config
 
     async def open(self, database: Any) -> None:  # noqa: ARG002 - for those that override
-        """Get ready. ``database`` is the host's pool for the current role."""
+        """Get ready, whether or not the store answers already. ``database`` is the host's pool for the current role."""
         return
 
     async def close(self) -> None:
@@ -277,6 +279,17 @@ class TelemetryStore(Contribution):
     @abstractmethod
     async def size(self, tenant_id: str | None = None) -> Size:
         """How much there is of a tenant, or of all."""
+
+
+@contextmanager
+def asking(store: TelemetryStore) -> Iterator[None]:
+    """Around whatever is asked of ``store``: if it is beside the database and does not answer, it is ReadingsAway."""
+    try:
+        yield
+    except (TemporaryFailure, OSError) as error:
+        if store.transactional:
+            raise
+        raise ReadingsAway(f"telemetry store {store.name}: {str(error) or type(error).__name__}") from error
 
 
 def parts_of(start_us: int, end_us: int) -> list[tuple[int, int]]:

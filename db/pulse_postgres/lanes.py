@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from pulse_core.errors import OwnershipLost, StoreUnavailable
+from pulse_core.telemetry_store import asking
 from pulse_postgres import writes as sql
 from pulse_postgres.pool import connect, server_settings, unavailable
 from pulse_postgres.states import load_states
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulse_core.api import ReadingKey, TelemetryStore
-    from pulse_core.records import DeviceState, WriteSet
+    from pulse_core.records import DeviceState, Reading, WriteSet
 
 LOCK_CLASS = 0x50554C53
 """First half of the advisory locks' key ("PULS"); the second is the partition."""
@@ -62,6 +63,11 @@ class PostgresLaneStores:
         self._dsn = dsn
         self._telemetry = telemetry
 
+    @property
+    def readings_first(self) -> bool:
+        """Whether the telemetry store takes no part in the transaction."""
+        return not self._telemetry.transactional
+
     async def open(self, shard: int, partitions: Sequence[int]) -> PostgresLane:
         """Take ownership of ``partitions``, waiting for a former owner's connection to end.
 
@@ -83,6 +89,8 @@ class PostgresLane:
         self._connection: asyncpg.Connection | None = None
         self._owner = uuid.uuid4()
         self._owned = False
+        self._written: uuid.UUID | None = None
+        """The batch whose readings a store beside the database has taken."""
 
     async def connect(self) -> asyncpg.Connection:
         """Return the lane's connection, a new one with the locks taken again if the last one was lost.
@@ -112,7 +120,8 @@ class PostgresLane:
     async def known(self, keys: Sequence[ReadingKey]) -> set[int]:
         """Which of these readings (by index) are stored already. No keys: only see whether the database answers."""
         if keys:
-            return await self._telemetry.known(keys)
+            with asking(self._telemetry):
+                return await self._telemetry.known(keys)
         connection = await self.connect()
         try:
             with unavailable():
@@ -125,14 +134,18 @@ class PostgresLane:
     async def commit(self, writes: WriteSet) -> None:
         """Write all of it in one transaction; the same WriteSet again changes nothing.
 
-        What hangs on a device or an integration that was deleted meanwhile is left out.
+        What hangs on a device or an integration that was deleted meanwhile is left out. A telemetry store that takes
+        no part in the transaction has the readings before it: whatever is committed has its readings.
 
         :raises StoreUnavailable: the outcome is unknown; commit the same WriteSet again.
         :raises OwnershipLost: another process took the devices over; nothing is written any more.
+        :raises ReadingsRefused: the telemetry store can never keep some of them; nothing is committed.
         """
-        await self._telemetry.prepare(writes.readings)
-        if not self._telemetry.transactional:
-            await self._telemetry.write(writes.readings, None)
+        if self._telemetry.transactional:
+            await self._telemetry.prepare(writes.readings)
+        elif writes.readings and writes.batch_id != self._written:
+            await self._write_beside(writes.readings)
+            self._written = writes.batch_id
         connection = await self.connect()
         try:
             with unavailable():
@@ -169,6 +182,13 @@ class PostgresLane:
             self._owned = True
         elif not await connection.fetchval(_STILL_MINE, self._partitions, self._owner):
             raise OwnershipLost("another process had these devices meanwhile: this one has to start again")
+
+    async def _write_beside(self, readings: Sequence[Reading]) -> None:
+        await self.connect()  # if the devices are another process's by now, their readings are, too
+        with asking(self._telemetry):
+            async with asyncio.timeout(_COMMIT_TIMEOUT_S):
+                await self._telemetry.prepare(readings)
+                await self._telemetry.write(readings, None)
 
     async def _commit(self, connection: asyncpg.Connection, writes: WriteSet) -> None:
         for _ in range(_TRIES - 1):

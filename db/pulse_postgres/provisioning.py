@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from pulse_core.errors import Conflict, NotFound
+from pulse_core.telemetry_store import asking as asking_store
 from pulse_postgres import tokens
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from pulse_core.api import TelemetryStore
     from pulse_postgres.connections import Connections
 
 _CREATE_TENANT = """
@@ -84,18 +86,29 @@ class Provisioning:
 
     ``pool`` logs in as pulse_admin. With a customer's :class:`~pulse_postgres.connections.TenantPool` it does what
     concerns that tenant's devices.
+
+    :param telemetry: where a new tenant gets room for its readings.
     """
 
-    def __init__(self, pool: Connections) -> None:
+    def __init__(self, pool: Connections, telemetry: TelemetryStore | None = None) -> None:
         self._pool = pool
+        self._telemetry = telemetry
 
     async def create_tenant(
         self, tenant_id: str, *, actor: str, name: str = "", stale_after_s: float | None = None
     ) -> dict[str, Any]:
-        """Make a tenant and return it. Raises Conflict if there is one of that id."""
+        """Make a tenant and return it.
+
+        :raises Conflict: there is one of that id.
+        :raises PermanentFailure: the telemetry store has no room for one more; there is no such tenant then.
+        :raises ReadingsAway: the telemetry store does not answer; the same.
+        """
         async with acting(self._pool, exists=f"there is a tenant {tenant_id!r} already") as connection:
             row = await connection.fetchrow(_CREATE_TENANT, tenant_id, name, stale_after_s)
             await audit(connection, actor, "tenant.create", tenant_id=tenant_id, resource=tenant_id)
+            if self._telemetry is not None:
+                with asking_store(self._telemetry):
+                    await self._telemetry.open_tenant(tenant_id)
         return dict(row or {})
 
     async def tenants(self, **asked: Any) -> Page:

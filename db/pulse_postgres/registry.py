@@ -37,6 +37,11 @@ class PostgresRegistry:
         """Every device of every tenant."""
         return await self._devices(_DEVICES)
 
+    async def tenant_ids(self) -> list[str]:
+        """Every tenant."""
+        with unavailable():
+            return [row[0] for row in await self._pool.fetch("SELECT tenant_id FROM tenants ORDER BY tenant_id")]
+
     async def of_tenant(self, tenant_id: str) -> list[Device]:
         """Every device of one tenant."""
         return await self._devices(_OF_TENANT, tenant_id)

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from pulse_core.errors import Conflict, NotFound
+from pulse_core.telemetry_store import asking as asking_store
 from pulse_postgres.acting import acting, asking
 from pulse_postgres.audit import audit
 from pulse_postgres.paging import Page, Where, item_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from pulse_core.api import TelemetryStore
     from pulse_postgres.connections import Connections
 
 SETTLED_S = 10
@@ -84,10 +86,14 @@ async def tenant_page(
 
 
 class Tenants:
-    """``pool`` logs in as pulse_admin; ``actor`` names who did it, for the audit log."""
+    """``pool`` logs in as pulse_admin; ``actor`` names who did it, for the audit log.
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    :param telemetry: a store beside this database, which has readings and room of each tenant, too.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any], telemetry: TelemetryStore | None = None) -> None:
         self._pool = pool
+        self._beside = None if telemetry is None or telemetry.transactional else telemetry
 
     async def get(self, tenant_id: str) -> dict[str, Any]:
         """One tenant. Raises NotFound."""
@@ -100,7 +106,8 @@ class Tenants:
         """Change ``name``, ``stale_after_s`` or ``status``; return the tenant. Raises NotFound, Stale.
 
         A tenant that is SUSPENDED has no valid token: neither its devices' nor its programs'. Whoever holds a live
-        connection of a device hears of it at commit, and ends it.
+        connection of a device hears of it at commit, and ends it. One that is let in again has room for readings, also
+        if its removal was begun.
         """
         async with acting(self._pool) as connection:
             before = _found(await connection.fetchrow(_LOCKED, tenant_id))
@@ -111,6 +118,9 @@ class Tenants:
                 name: {"old": before[name], "new": value} for name, value in after.items() if value != before[name]
             }
             await audit(connection, actor, "tenant.change", tenant_id=tenant_id, resource=tenant_id, details=details)
+            if self._beside is not None and details.get("status", {}).get("new") == "ACTIVE":
+                with asking_store(self._beside):
+                    await self._beside.open_tenant(tenant_id)
         return dict(_found(row))
 
     async def remove(
@@ -123,14 +133,19 @@ class Tenants:
     ) -> int:
         """Remove a suspended tenant and all its data; return how many readings went. The audit log keeps its lines.
 
-        Readings go day by day, each day in a transaction of its own: if it is interrupted, call it again.
+        Readings go first: those of a store beside this database all at once, ours day by day, each day in a transaction
+        of its own. If it is interrupted, or that store is away, the tenant is still there: call it again.
 
         :param told: hears how far it is: days done, days in all, readings that are gone.
         :raises NotFound: there is no such tenant.
         :raises Conflict: it is not suspended, or was so only just now.
         :raises Stale: it is none of the revisions ``only_if``.
+        :raises ReadingsAway: the store beside this database does not answer.
         """
         readings, days = 0, await self._days(tenant_id, only_if)
+        if self._beside is not None:
+            with asking_store(self._beside):
+                readings += await self._beside.forget_tenant(tenant_id)
         for done, day in enumerate(days):
             told(done, len(days), readings)
             readings += await forget_day(self._pool, day, tenant_id)

@@ -48,10 +48,16 @@ class Retention:
             await asyncio.wait({self._task})
 
     async def once(self, now_us: int) -> int:
-        """Drop what is too old now; return how many units went."""
+        """Drop what is too old now; return how many units went. A store that cannot keeps no other from it."""
         settings = await self._settings.load()
         cutoff_us = now_us - settings.TELEMETRY_RETENTION_DAYS * _DAY_US
-        return sum([await store.drop_before(cutoff_us) for store in self._stores])
+        dropped = 0
+        for store in self._stores:
+            try:
+                dropped += await store.drop_before(cutoff_us)
+            except (PulseError, OSError) as error:
+                log.warning("retention.failed", store=type(store).__name__, reason=str(error))
+        return dropped
 
     async def _run(self) -> None:
         await asyncio.sleep(_FIRST_AFTER_S)

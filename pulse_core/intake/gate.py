@@ -24,7 +24,7 @@ class Gate:
     def __init__(self, config: PipelineConfig) -> None:
         self._most_messages = config.max_undecided_messages
         self._most_bytes = config.max_undecided_bytes
-        self._out: set[int] = set()
+        self._out: dict[int, str] = {}
         self._room = asyncio.Event()
         self._room.set()
         self.messages = 0
@@ -34,15 +34,20 @@ class Gate:
 
     @property
     def in_outage(self) -> bool:
-        """Whether the database fails to answer some lane."""
+        """Whether some lane cannot commit."""
         return bool(self._out)
+
+    @property
+    def outage_reasons(self) -> list[str]:
+        """Why, for people: each reason once."""
+        return sorted(set(self._out.values()))
 
     def is_open(self) -> bool:
         """Whether another submission may come in."""
         return not self._out and self.messages < self._most_messages and self.bytes < self._most_bytes
 
     async def room(self) -> None:
-        """Return when there is room again, and the database answers."""
+        """Return when there is room again, and every lane can commit."""
         await self._room.wait()
 
     def enter(self, count: int, size: int) -> None:
@@ -58,14 +63,14 @@ class Gate:
         self.bytes -= submission.bytes
         self._open_again()
 
-    def outage(self, shard: int) -> None:
+    def outage(self, shard: int, reason: str) -> None:
         """A lane's commits fail."""
-        self._out.add(shard)
+        self._out[shard] = reason
         self._room.clear()
 
     def recovered(self, shard: int) -> bool:
         """A lane commits again; say whether it was the last one that did not."""
-        self._out.discard(shard)
+        self._out.pop(shard, None)
         self._open_again()
         return not self._out
 

@@ -20,6 +20,7 @@ from pulse_core.lanes.listening import LOOP_GAP_US
 from pulse_core.lanes.timers import Timers
 from pulse_core.lanes.work import Entry, Work
 from pulse_core.records import DeviceKey, DeviceState, Outcome, Reason, Verdict, WriteSet
+from pulse_core.redelivery import LOOK_BACK_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,7 +53,16 @@ _IDLE_S = 3600.0
 class Lane:
     """One lane: a queue, the committed state and the timers of its devices, and the loop that serves them."""
 
-    def __init__(self, shard: int, config: PipelineConfig, pipeline: Pipeline, gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self,
+        shard: int,
+        config: PipelineConfig,
+        pipeline: Pipeline,
+        gate: Gate,
+        clock: Clock,
+        *,
+        readings_first: bool,
+    ) -> None:
         self.shard = shard
         self.states: dict[DeviceKey, DeviceState] = {}
         self.since_us = clock.now_us()
@@ -61,6 +71,7 @@ class Lane:
         self._pipeline = pipeline
         self._gate = gate
         self._clock = clock
+        self._readings_first = readings_first
         self._queue: deque[Entry] = deque()
         self._changed: list[DeviceKey] = []
         self._timers = Timers()
@@ -68,6 +79,7 @@ class Lane:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._stamp_us = 0
+        self._opened_us = 0
         self._store: LaneStore | None = None
 
     async def open(self, store: LaneStore) -> None:
@@ -78,7 +90,7 @@ class Lane:
             self.states[state.key] = revived
             self._timers.set(state.key, _next_wake(revived))
             self._changed.append(state.key)
-        self.since_us = self._clock.now_us()
+        self.since_us = self._opened_us = self._clock.now_us()
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -86,7 +98,8 @@ class Lane:
             await self._store.close()
 
     def put(self, entry: Entry) -> None:
-        """Queue a message."""
+        """Queue a message. Its time is ours if it has none, and never the same twice in this lane."""
+        entry.stamp_us = self._stamp_us = max(self._stamp_us + 1, entry.raw.received_us)
         self._queue.append(entry)
         self._arrived.set()
 
@@ -103,10 +116,10 @@ class Lane:
         self._parked.clear()
         self._arrived.set()
 
-    def stamp(self, received_us: int) -> int:
-        """A time for a reading that has none: ours, and never the same twice in this lane."""
-        self._stamp_us = max(self._stamp_us + 1, received_us)
-        return self._stamp_us
+    @property
+    def leftovers(self) -> bool:
+        """Whether there may be readings of the former owner, stored but never committed, that devices send again."""
+        return self._readings_first and self._clock.now_us() - self._opened_us < LOOK_BACK_US
 
     async def idle(self) -> None:
         """Return once nothing is queued and nothing is in flight."""
@@ -243,9 +256,9 @@ class Lane:
                 return result
 
     def _outage(self, error: str) -> None:
+        self._gate.outage(self.shard, error)
         if not self.in_outage:
             self.in_outage = True
-            self._gate.outage(self.shard)
             log.warning("lane.outage", shard=self.shard, error=error)
 
     def _answered(self, asked_us: int) -> None:

@@ -42,11 +42,18 @@ class Submission:
 
 
 class Entry(Struct):
-    """A message in a lane's queue, and where its outcome goes."""
+    """A message in a lane's queue, and where its outcome goes.
+
+    A message may be carried more than once before it is answered, so that what must stay the same stands here.
+    """
 
     raw: RawMessage
     submission: Submission
     index: int
+    stamp_us: int = 0
+    """The time of its reading if the device gave none."""
+    known: bool | None = None
+    """Whether its reading had been stored already; None: nobody asked."""
 
     def settle(self, outcome: Outcome) -> None:
         """Answer this message."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pulse_core.errors import StoreUnavailable
 from pulse_core.settings import Settings
 from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.pool import open_pool
@@ -55,6 +56,19 @@ async def test_what_is_too_old_is_forgotten(database: Database) -> None:
         assert await pool.fetchval("SELECT count(*) FROM quarantine") == 8
     finally:
         await pool.close()
+
+
+class Away:
+    """A store that is not there."""
+
+    async def drop_before(self, cutoff_us: int) -> int:
+        raise StoreUnavailable(f"away, and so is {cutoff_us}")
+
+
+async def test_a_store_that_is_away_keeps_no_other_from_forgetting() -> None:
+    store = Remembering()
+    assert await Retention([Away(), store], MemorySettings(Settings(TELEMETRY_RETENTION_DAYS=7))).once(START_US) == 2
+    assert store.cutoffs == [START_US - 7 * DAY_US]
 
 
 async def test_commands_whose_time_is_over_expire_and_are_forgotten_in_time(database: Database) -> None:

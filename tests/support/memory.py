@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from pulse_core.device_connections import DeviceConnection, Ending
-from pulse_core.errors import OwnershipLost, StoreUnavailable
+from pulse_core.errors import OwnershipLost, ReadingsRefused, StoreUnavailable
 from pulse_core.ingest import hash_token
 from pulse_core.records import (
     AlertEvent,
@@ -155,6 +155,13 @@ class MemoryDatabase:
         self.forget_answer = False
         self.poison: str | None = None
         self.refuses_rejects = False
+        self.readings_first = False
+        """Readings are kept before anything is committed, as by a telemetry store beside the database;"""
+        self.unstorable: str | None = None
+        """it refuses those that have a metric of this name,"""
+        self.refuses_at_once = 1000
+        """so many of them in one answer."""
+        self.committed: list[Reading] = []
         self.taken_over = False
         self.hold: asyncio.Event | None = None
 
@@ -187,6 +194,8 @@ class MemoryLane:
         if self._db.hold is not None:
             await self._db.hold.wait()
         await asyncio.sleep(0)
+        if self._db.readings_first:
+            self._keep_first(writes.readings)
         if self._db.taken_over:
             raise OwnershipLost("another process has the lane")
         if self._db.down:
@@ -209,8 +218,8 @@ class MemoryLane:
             return
         self._last = writes
         db.commits += 1
-        for reading in writes.readings:
-            db.readings.setdefault((reading.device, reading.ts_us, reading.key_hash), reading)
+        db.committed += writes.readings
+        self._keep(writes.readings)
         for state in writes.states:
             db.states[state.key] = state
         for change, _ in writes.changes:
@@ -218,6 +227,16 @@ class MemoryLane:
         for delivery in writes.deliveries:
             db.deliveries.setdefault(delivery.delivery_id, delivery)
         db.rejects.extend(writes.rejects)
+
+    def _keep(self, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            self._db.readings.setdefault((reading.device, reading.ts_us, reading.key_hash), reading)
+
+    def _keep_first(self, readings: Sequence[Reading]) -> None:
+        refused = [index for index, each in enumerate(readings) if self._db.unstorable in each.metrics]
+        self._keep([each for index, each in enumerate(readings) if index not in refused])
+        if refused:
+            raise ReadingsRefused(dict.fromkeys(refused[: self._db.refuses_at_once], "no such thing is kept"))
 
     def _knows(self, key: ReadingKey) -> bool:
         if key.since_us is None:

@@ -52,6 +52,7 @@ class Product:
         config: str = "",
         secret_key: str | None = SECRET_KEY,
         web_port: int | None = None,
+        telemetry_store: str = "postgres",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -59,7 +60,7 @@ class Product:
         self.mqtt_port, self.http_port, free_port, self._metrics_port = free_ports(4)
         self.web_port = web_port or free_port
         self._config = folder / "pulse.toml"
-        self._config.write_text(self._toml(mqtt_plugin, more_plugins, config, secret_key))
+        self._config.write_text(self._toml(mqtt_plugin, more_plugins, config, secret_key, telemetry_store))
         tomllib.loads(self._config.read_text())
         self._extra_path = extra_path
         self._process: subprocess.Popen[bytes] | None = None
@@ -244,11 +245,11 @@ class Product:
                 continue
         return None
 
-    def _toml(self, mqtt: str, more_plugins: Sequence[str], more: str, secret_key: str | None) -> str:
+    def _toml(self, mqtt: str, more_plugins: Sequence[str], more: str, secret_key: str | None, store: str) -> str:
         sections = {"web": self.web_port, "device_http": self.http_port, "metrics_deliver": self._metrics_port}
         listens = "".join(f"{name} = {{port = {port}}}\n" for name, port in sections.items())
         head = f'mode = "dev"\ndata_dir = "{self.data_dir}"\nadmin_key = "{ADMIN_KEY}"\n'
-        head += (f'secret_key = "{secret_key}"\n' if secret_key else "") + listens
+        head += (f'secret_key = "{secret_key}"\n' if secret_key else "") + f'telemetry_store = "{store}"\n' + listens
         enabled = json.dumps(["http", mqtt, "heartbeat", "webhook", "postgres", *more_plugins])
         plugins = f"[plugins]\nenabled = {enabled}\n[plugins.{mqtt}]\nport = {self.mqtt_port}\n"
         return f'{head}[outbound]\nallow = ["127.0.0.0/8"]\n{plugins}{more}'

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_postgres.identity.users import Users
 from pulse_postgres.provisioning import Provisioning
@@ -15,9 +16,12 @@ from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_
 from pulse_server.cli.work import actor, checked, everything, on_database
 from pulse_server.inputs import TenantBody, UserBody
 from pulse_server.new_passwords import NewPassword, NewPasswords
+from pulse_server.telemetry import opened
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from pulse_core.plugin_set import Plugins
 
 
 @click.group()
@@ -40,7 +44,7 @@ def add(session: Session, tenant_id: str, name: str, stale_after: float | None, 
         role = Role.CUSTOMER_ADMIN
         first = checked(UserBody, username=username.lower(), tenant_id=wanted.tenant_id, role=role)
     password = asyncio.run(NewPasswords(config).make(first.username, None)) if first else None
-    on_database(config, lambda pool: _made(pool, wanted, first, password))
+    on_database(config, lambda pool: _made(pool, load_plugins(config), wanted, first, password))
     out.print(f"made tenant {wanted.tenant_id}")
     if first and password:
         err.print(f"and {escaped(first.username)}, whose password is not shown again:")
@@ -86,22 +90,39 @@ def remove(session: Session, tenant_id: str, confirm: str | None) -> None:
         confirm = click.prompt(f"All that {tenant_id} has will be gone. Type its id to go on", err=True)
     if confirm != tenant_id:
         raise click.UsageError("that is not its id: nothing was removed")
-    readings = on_database(session.config(), lambda pool: Tenants(pool).remove(tenant_id, actor=actor()))
+    config = session.config()
+    readings = on_database(config, lambda pool: _removed(pool, load_plugins(config), tenant_id))
     out.print(f"removed {escaped(tenant_id)}, with {readings} readings")
 
 
 async def _made(
-    pool: asyncpg.Pool[Any], wanted: TenantBody, first: UserBody | None, password: NewPassword | None
+    pool: asyncpg.Pool[Any],
+    plugins: Plugins,
+    wanted: TenantBody,
+    first: UserBody | None,
+    password: NewPassword | None,
 ) -> None:
     users = Users(pool)
     if first and not await users.missing([first.username]):
         raise click.UsageError(f"there is a user {first.username!r} already: no tenant was made")
-    await Provisioning(pool).create_tenant(
-        wanted.tenant_id, name=wanted.name, stale_after_s=wanted.stale_after_s, actor=actor()
-    )
+    async with opened(plugins, pool) as store:
+        await Provisioning(pool, store).create_tenant(
+            wanted.tenant_id, name=wanted.name, stale_after_s=wanted.stale_after_s, actor=actor()
+        )
     if first and password:
         await users.add(first.username, first.role, password.hashed, tenant_id=first.tenant_id, actor=actor())
 
 
 def _set_status(session: Session, tenant_id: str, status: str) -> None:
-    on_database(session.config(), lambda pool: Tenants(pool).change(tenant_id, {"status": status}, actor=actor()))
+    config = session.config()
+    on_database(config, lambda pool: _changed(pool, load_plugins(config), tenant_id, status))
+
+
+async def _changed(pool: asyncpg.Pool[Any], plugins: Plugins, tenant_id: str, status: str) -> None:
+    async with opened(plugins, pool) as store:
+        await Tenants(pool, store).change(tenant_id, {"status": status}, actor=actor())
+
+
+async def _removed(pool: asyncpg.Pool[Any], plugins: Plugins, tenant_id: str) -> int:
+    async with opened(plugins, pool) as store:
+        return await Tenants(pool, store).remove(tenant_id, actor=actor())

@@ -51,7 +51,8 @@ class Demo:
         taken = frozenset(listen.port for listen in platform.listens())
         port = next_free(Listen(port=_RECEIVER_PORT), taken).port
         self._receiver = f"http://127.0.0.1:{port}"
-        async with Registry(platform.url, platform.secret_keys) as registry:
+        plugins = load_plugins(platform.config)
+        async with Registry(platform.url, platform.secret_keys, plugins) as registry:
             with platform.story.step("tenants, devices and tokens are made"):
                 await registry.tenants()
                 granted = await tokens(registry, fleet())
@@ -62,7 +63,7 @@ class Demo:
             self._devices = len(granted)
             self._write("fleet.json", [{**asdict(member), "token": token} for member, token in granted])
             with platform.story.step("webhooks and routes are made"):
-                channel = channel_of(load_plugins(platform.config), "webhook")
+                channel = channel_of(plugins, "webhook")
                 urls = {tenant: f"{self._receiver}/hooks/{tenant}" for tenant in TENANTS}
                 secrets = {tenant: await registry.webhook(tenant, channel, url) for tenant, url in urls.items()}
             self._write("secrets.json", secrets)

@@ -21,6 +21,7 @@ from pulse_postgres.pool import open_pool
 from pulse_postgres.provisioning import Activation, Provisioning
 from pulse_server.configured import sealed
 from pulse_server.demo.plan import STALE_AFTER_S, TENANTS, Member
+from pulse_server.telemetry import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from pulse_core.api import Channel
+    from pulse_core.plugin_set import Plugins
     from pulse_core.principal import Role
 
 ACTOR = "demo"
@@ -38,15 +40,17 @@ _TOKEN_DAYS = 30
 class Registry:
     """The provisioning stores, as the demo uses them. An async context manager."""
 
-    def __init__(self, database_url: str, secret_keys: Sequence[str]) -> None:
+    def __init__(self, database_url: str, secret_keys: Sequence[str], plugins: Plugins) -> None:
         self._database_url = database_url
+        self._plugins = plugins
         self._secret_keys = secret_keys
         self._box = SecretBox(*secret_keys)
         self._pools = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         admin, auth = await self._pool("pulse_admin"), await self._pool("pulse_auth")
-        self._provisioning = Provisioning(admin)
+        store = await self._pools.enter_async_context(opened(self._plugins, admin))
+        self._provisioning = Provisioning(admin, store)
         self._integrations = Integrations(admin)
         self._api_tokens = ApiTokens(admin)
         self._activation = Activation(auth)

@@ -11,7 +11,7 @@ import structlog
 
 from pulse_core.clock import SystemClock
 from pulse_core.data_path import DataPath
-from pulse_core.errors import StoreUnavailable
+from pulse_core.errors import ReadingsAway, StoreUnavailable
 from pulse_core.intake.mailboxes import AT_ONCE
 from pulse_core.notices import Board
 from pulse_postgres.commands import PostgresCommands
@@ -30,9 +30,10 @@ from pulse_server.roles.base import Host, Role
 from pulse_server.rolling_up import RollingUp
 from pulse_server.services import Lender
 from pulse_server.serving import HttpServer, bind
+from pulse_server.telemetry import make_room, opened
 
 if TYPE_CHECKING:
-    from pulse_core.api import Ingester
+    from pulse_core.api import Ingester, TelemetryStore
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ _INGESTERS_LEAVE_WITHIN_S = 6.5
 _DRAIN_WITHIN_S = 1.5
 _LISTEN_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.01
+_ASK_STORE_EVERY_S = 1.0
 
 
 class PipelineRole(Role):
@@ -94,9 +96,9 @@ class PipelineRole(Role):
         pool = await self.pool(self.login)
         self.health.add("database", self.answers(pool))
         self._activation.store = Activation(await self.pool("pulse_auth", max_size=2))
-        store = plugins.telemetry_store(plugins.config_of(plugins.telemetry_store))
-        await store.open(pool)
-        self.resources.push_async_callback(store.close)
+        registry = PostgresRegistry(pool, dsn)
+        store = await self.resources.enter_async_context(opened(plugins, pool))
+        await self._make_room(store, registry)
         settings = PostgresSettings(pool, dsn)
         commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
         connections = PostgresDeviceConnections(await self.pool(self.login, max_size=1))
@@ -111,7 +113,7 @@ class PipelineRole(Role):
         self.tell(board, pool)
         return DataPath(
             self.host.config.pipeline,
-            registry=PostgresRegistry(pool, dsn),
+            registry=registry,
             lane_stores=PostgresLaneStores(dsn, store),
             routes=PostgresRoutes(pool, dsn),
             settings=settings,
@@ -122,6 +124,18 @@ class PipelineRole(Role):
             told=board.note_writes,
             told_of_device=board.note_device,
         )
+
+    async def _make_room(self, store: TelemetryStore, registry: PostgresRegistry) -> None:
+        """See that every tenant has room for readings; the telemetry store may come and go meanwhile."""
+        while not store.transactional:
+            try:
+                await make_room(store, await registry.tenant_ids())
+            except ReadingsAway as error:
+                self.health.hold("telemetry store", str(error))
+                await asyncio.sleep(_ASK_STORE_EVERY_S)
+            else:
+                self.health.release("telemetry store")
+                return
 
     async def _load(self, data_path: DataPath) -> None:
         """Load everything; the database may still come and go meanwhile."""

@@ -9,7 +9,16 @@ import structlog
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale, StoreUnavailable, TemporaryFailure, TooMany
+from pulse_core.errors import (
+    Conflict,
+    NotFound,
+    PermanentFailure,
+    ReadingsAway,
+    Stale,
+    StoreUnavailable,
+    TemporaryFailure,
+    TooMany,
+)
 from pulse_server import problems
 from pulse_server.web import pages
 from pulse_server.web.bodies import LoginNeeded, Problem
@@ -88,8 +97,13 @@ async def _from_too_many(error: TooMany) -> Response:
 async def _from_temporary(error: TemporaryFailure) -> Response:
     log.warning("request.unavailable", reason=str(error))
     after = error.retry_after_s if error.retry_after_s is not None else _RETRY_AFTER_S
-    what = "the database" if isinstance(error, StoreUnavailable) else "something that this needs"
-    return await _respond(503, f"{what} does not answer; try again", {"Retry-After": str(max(1, round(after)))})
+    return await _respond(503, f"{_absent(error)}; try again", {"Retry-After": str(max(1, round(after)))})
+
+
+def _absent(error: TemporaryFailure) -> str:
+    if isinstance(error, ReadingsAway):
+        return "readings cannot be read or kept now: the telemetry store does not answer"
+    return f"{'the database' if isinstance(error, StoreUnavailable) else 'something that this needs'} does not answer"
 
 
 async def _from_permanent(error: PermanentFailure) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +10,7 @@ from quart import current_app
 
 from pulse_core.errors import StoreUnavailable
 from pulse_core.notices import Board
+from pulse_core.telemetry_store import asking
 from pulse_postgres.audit import AuditLog
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.device_requests import DeviceRequests
@@ -33,7 +34,7 @@ from pulse_server.web.covered import Covered
 from pulse_server.web.removals import Removals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     import asyncpg
 
@@ -124,12 +125,12 @@ class Services:
     @property
     def provisioning(self) -> Provisioning:
         """Tenants and devices."""
-        return Provisioning(self._opened().pools.admin)
+        return Provisioning(self._opened().pools.admin, self._opened().telemetry)
 
     @property
     def tenants(self) -> Tenants:
         """Tenants, as operators change them."""
-        return Tenants(self._opened().pools.admin)
+        return Tenants(self._opened().pools.admin, self._opened().telemetry)
 
     @property
     def settings(self) -> PostgresSettings:
@@ -173,14 +174,24 @@ class Services:
 
     @property
     def telemetry(self) -> TelemetryStore:
-        """Readings."""
+        """The telemetry store. To read: :meth:`telemetry_of` and :meth:`telemetry_of_all`."""
         return self._opened().telemetry
+
+    @contextmanager
+    def telemetry_of_all(self) -> Iterator[TelemetryStore]:
+        """Readings of every tenant; ReadingsAway in the block if they cannot be read now."""
+        with asking(self.telemetry):
+            yield self.telemetry
 
     @asynccontextmanager
     async def telemetry_of(self, tenant_id: str) -> AsyncIterator[TelemetryStore]:
-        """Readings of one tenant alone. In this database row-level security sees to that too; elsewhere, the key."""
+        """Readings of one tenant alone; ReadingsAway in the block if they cannot be read now.
+
+        In this database row-level security sees to that too; elsewhere, the key.
+        """
         if not self.telemetry.transactional:
-            yield self.telemetry
+            with asking(self.telemetry):
+                yield self.telemetry
             return
         store_type = self.plugins.telemetry_store
         store = store_type(self.plugins.config_of(store_type))

@@ -25,7 +25,8 @@ async def telemetry(tenant_id: str, device_id: str) -> Response:
     demand_ids(tenant_id, device_id)
     asked = query_as(TelemetryQuery)
     await services().overview.device(tenant_id, device_id)
-    return reply(await telemetry_answer(services().telemetry, DeviceKey(tenant_id, device_id), asked))
+    with services().telemetry_of_all() as store:
+        return reply(await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked))
 
 
 @blueprint.get("/alerts")

@@ -11,6 +11,7 @@ from pulse_core.api import DeviceKey
 from pulse_server.inputs import TelemetryQuery
 from pulse_server.web.series import series_of
 from pulse_server.web.services import services
+from pulse_server.web.unread import spared
 
 if TYPE_CHECKING:
     from pulse_server.web.customer.own import Own
@@ -36,13 +37,14 @@ RANGES: Final = {
 CHOSEN_BY_ITSELF: Final = "1h"
 
 
-async def charts_of(mine: Own, device_id: str) -> dict[str, Any]:
+async def charts_of(mine: Own, device_id: str) -> dict[str, Any] | None:
     """The device's numbers over the chosen time (``?range=``), in a few rows.
 
-    Nothing when htmx reads the page again: what it takes from it are not the charts, which update by themselves.
+    Nothing when htmx reads the page again: what it takes from it are not the charts, which update by themselves. And
+    nothing when readings cannot be read now.
     """
     if "HX-Request" in request.headers:
-        return {"charts": None}
+        return None
     named = request.args.get("range", CHOSEN_BY_ITSELF)
     chosen = named if named in RANGES else CHOSEN_BY_ITSELF
     now = dt.datetime.now(dt.UTC)
@@ -55,6 +57,7 @@ async def charts_of(mine: Own, device_id: str) -> dict[str, Any]:
             "sample": True,
         }
     )
-    async with services().telemetry_of(mine.tenant_id) as store:
+    found: dict[str, Any] | None = None
+    async with spared(), services().telemetry_of(mine.tenant_id) as store:
         found = await series_of(store, DeviceKey(mine.tenant_id, device_id), asked)
-    return {"charts": {**found, "ranges": RANGES, "chosen": chosen, "length_s": RANGES[chosen].length_s}}
+    return found and {**found, "ranges": RANGES, "chosen": chosen, "length_s": RANGES[chosen].length_s}

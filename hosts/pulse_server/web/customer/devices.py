@@ -26,10 +26,13 @@ from pulse_server.web.replies import demand_ids, parts_of, reply
 from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
 from pulse_server.web.sparks import sparks_of
+from pulse_server.web.unread import spared
 from pulse_server.web.views import either
 
 if TYPE_CHECKING:
+    from pulse_core.api import StoredReading
     from pulse_server.web.customer.own import Own
+    from pulse_server.web.sparks import Spark
 
 blueprint = Blueprint("customer_devices", __name__, url_prefix="/devices")
 
@@ -50,7 +53,10 @@ async def show() -> Response:
     ids = [each["device_id"] for each in found.items]
 
     async def besides() -> dict[str, Any]:
-        return {"sparks": await sparks_of(mine.tenant_id, ids)}
+        sparks: dict[str, Spark] = {}
+        async with spared() as unread:
+            sparks = await sparks_of(mine.tenant_id, ids)
+        return {"sparks": sparks, "unread": unread.away}
 
     return await either("customer/devices.html", parts_of(found), besides=besides)
 
@@ -71,7 +77,8 @@ async def one(device_id: str) -> Response:
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     device = await one_device(mine.pool, mine.tenant_id, device_id)
-    async with services().telemetry_of(mine.tenant_id) as store:
+    newest: list[StoredReading] = []
+    async with spared() as unread, services().telemetry_of(mine.tenant_id) as store:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
@@ -79,7 +86,8 @@ async def one(device_id: str) -> Response:
 
     async def besides() -> dict[str, Any]:
         last = readings.shown(newest[0]) if newest else None
-        return {"last": last, **await charts_of(mine, device_id), **await _history(mine, device_id)}
+        charts = None if unread.away else await charts_of(mine, device_id)
+        return {"unread": unread.away, "last": last, "charts": charts, **await _history(mine, device_id)}
 
     return await either("customer/device.html", whole, partial(versioned, living=True), besides=besides)
 

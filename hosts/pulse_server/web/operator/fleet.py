@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response
 
@@ -18,7 +18,11 @@ from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
 from pulse_server.web.replies import demand_ids, demand_tenant_id, parts_of
 from pulse_server.web.services import services
+from pulse_server.web.unread import spared
 from pulse_server.web.views import either
+
+if TYPE_CHECKING:
+    from pulse_core.api import StoredReading
 
 blueprint = Blueprint("fleet", __name__)
 
@@ -56,8 +60,15 @@ async def one_device(tenant_id: str, device_id: str) -> Response:
     demand_ids(tenant_id, device_id)
     overview = services().overview
     device = await overview.device(tenant_id, device_id)
-    newest = await readings.newest_readings(services().telemetry, DeviceKey(tenant_id, device_id), _READINGS_SHOWN)
+    newest: list[StoredReading] = []
+    async with spared() as unread:
+        with services().telemetry_of_all() as store:
+            newest = await readings.newest_readings(store, DeviceKey(tenant_id, device_id), _READINGS_SHOWN)
     alerts = await overview.alerts(tenant_id=tenant_id, device_id=device_id, live=True, limit=_ALERTS_SHOWN)
+
+    async def told() -> dict[str, Any]:
+        return {"unread": unread.away}
+
     return await either(
         "operator/device.html",
         {
@@ -66,6 +77,7 @@ async def one_device(tenant_id: str, device_id: str) -> Response:
             "telemetry": [readings.shown(each) for each in newest],
             "open_alerts": alerts.items,
         },
+        besides=told,
     )
 
 

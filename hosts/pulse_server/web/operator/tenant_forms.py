@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from quart import Blueprint, Response
 
-from pulse_core.errors import Conflict, NotFound, Stale
+from pulse_core.errors import Conflict, NotFound, PermanentFailure, Stale
 from pulse_server.inputs import TenantBody, TenantPatch
 from pulse_server.web import after, pages
 from pulse_server.web.bodies import Problem, json_of, parse_as
@@ -54,7 +54,7 @@ async def create() -> Response:
         wanted = parse_as(TenantBody, json_of(taken.value))
         demand_readable(taken.faults)
         made = await services().provisioning.create_tenant(**wanted.model_dump(), actor=principal().subject)
-    except (Problem, Conflict) as error:
+    except (Problem, PermanentFailure) as error:
         status, faults = wrong(error, taken.faults, {Conflict: "tenant_id"})
         return await _shown(_NEW_FORM, taken.value, status=status, faults=faults)
     return after.to(f"{_LIST}/{made['tenant_id']}", "added")
