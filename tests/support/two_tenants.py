@@ -43,6 +43,9 @@ INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by,
 INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by)
     VALUES (%(t)s, %(id)s, 'user-of-' || %(t)s, 'customer_viewer', 'h', 'test');
 INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
+INSERT INTO telemetry_exports (tenant_id, export_id, format, ends_at, status, bytes, pieces, created_by, finished_at,
+    expires_at) VALUES (%(t)s, %(id)s, 'csv', '2030-01-01', 'DONE', 0, 1, 'test', now(), now() + interval '1 hour');
+INSERT INTO telemetry_export_pieces VALUES (%(t)s, %(id)s, 0, '');
 INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 INSERT INTO browser_sessions (tenant_id, session_id, id_hash, provider, subject, role, tokens, expires_at, tokens_until,
