@@ -18,6 +18,8 @@ from pulse_core.api import Place
 from pulse_postgres.pool import unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pulse_postgres.connections import Connections
 
 # Turns: whoever was worked on last comes last, so that a long export keeps nobody's short one waiting.
@@ -174,8 +176,10 @@ async def forget(pool: Connections, after: dt.timedelta) -> None:
         await pool.execute(_FORGET, after)
 
 
-async def devices_in_order(pool: Connections, job: Job) -> list[str]:
-    """The registered devices that an export is of, in the order of their readings."""
+async def devices_in_order(
+    pool: Connections, tenant_id: str, devices: Sequence[str] | None, sites: Sequence[str] | None
+) -> list[str]:
+    """The registered devices of a tenant, or those of them and at those sites, in the order of their readings."""
     with unavailable():
-        rows: list[Any] = await pool.fetch(_DEVICES, job.tenant_id, job.devices, job.sites)
+        rows: list[Any] = await pool.fetch(_DEVICES, tenant_id, devices, sites)
     return [row[0] for row in rows]

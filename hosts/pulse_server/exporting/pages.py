@@ -1,14 +1,15 @@
-"""Many readings, page by page: the next page is read while the one before is worked on."""
+"""Many readings, page by page: the next page is read while the one before is worked on; and how far that is."""
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from pulse_core.errors import PermanentFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from pulse_core.api import Place, SelectedReading, Selection, TelemetryStore
 
@@ -32,6 +33,25 @@ async def pages_of(
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+
+
+class Share:
+    """How much is done: by the device that it is at, of all that are registered, and by the time there.
+
+    :param devices: those that are meant, in order.
+    """
+
+    def __init__(self, wanted: Selection, devices: Sequence[str]) -> None:
+        self._devices = devices
+        self._start_us, self._length_us = wanted.start_us, wanted.end_us - wanted.start_us
+
+    def at(self, page: Sequence[SelectedReading]) -> float:
+        """The share that is done with this page."""
+        if not page or not self._devices:
+            return 0.0
+        place = page[-1].place
+        within = (place.ts_us - self._start_us) / self._length_us
+        return min(1.0, (bisect_left(self._devices, place.device_id) + within) / len(self._devices))
 
 
 async def _page(store: TelemetryStore, wanted: Selection, limit: int, after: Place | None) -> list[SelectedReading]:

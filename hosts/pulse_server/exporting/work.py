@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from bisect import bisect_left
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,12 @@ import structlog
 from pulse_core.api import Selection
 from pulse_core.errors import PermanentFailure, PulseError
 from pulse_postgres import export_work
-from pulse_postgres.export_work import Job, Step
+from pulse_postgres.export_work import Job, Step, devices_in_order
 from pulse_server.exporting.encoding import lines_of
 from pulse_server.exporting.files import packed
-from pulse_server.exporting.pages import pages_of
+from pulse_server.exporting.pages import Share, pages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pulse_core.api import SelectedReading
     from pulse_core.config import ExportsConfig
     from pulse_postgres.connections import TenantPool
@@ -92,13 +89,17 @@ class Exporter:
     async def _go_on(self, pool: TenantPool, job: Job) -> None:
         """Write on until the file is whole, or the turn is over."""
         ends_at = time.monotonic() + self._config.turn_s
-        lines, done = lines_of(job.format, job.metrics), _Share(job, await export_work.devices_in_order(pool, job))
+        wanted = selection_of(job)
+        lines, done = (
+            lines_of(job.format, job.metrics),
+            Share(wanted, await devices_in_order(pool, job.tenant_id, job.devices, job.sites)),
+        )
         now: Job | None = job
         if not job.pieces and lines.head:
             now = await export_work.go_on(pool, job, _step(lines, [], lines.head, done), self._lease)
         async with (
             self._services.telemetry_of(job.tenant_id) as store,
-            aclosing(pages_of(store, selection_of(job), limit=self._config.page_readings, after=job.place)) as pages,
+            aclosing(pages_of(store, wanted, limit=self._config.page_readings, after=job.place)) as pages,
         ):
             async for page in pages:
                 if now is None:
@@ -142,24 +143,7 @@ def selection_of(job: Job) -> Selection:
     return Selection(job.tenant_id, start_us, end_us, devices=job.devices, sites=job.sites, metrics=job.metrics)
 
 
-class _Share:
-    """How much of an export is done: by the device that it is at, of all that are registered, and by the time there."""
-
-    def __init__(self, job: Job, devices: Sequence[str]) -> None:
-        wanted = selection_of(job)
-        self._devices = devices
-        self._start_us, self._length_us = wanted.start_us, wanted.end_us - wanted.start_us
-
-    def at(self, page: Sequence[SelectedReading]) -> float:
-        """The share that is done with this page."""
-        if not page or not self._devices:
-            return 0.0
-        place = page[-1].place
-        within = (place.ts_us - self._start_us) / self._length_us
-        return min(1.0, (bisect_left(self._devices, place.device_id) + within) / len(self._devices))
-
-
-def _step(lines: CsvLines | JsonLines, page: list[SelectedReading], head: bytes, done: _Share) -> Step:
+def _step(lines: CsvLines | JsonLines, page: list[SelectedReading], head: bytes, done: Share) -> Step:
     text = head + lines.encode(page)
     place = page[-1].place if page else None
     return Step(packed(text), len(text), len(page), place, done.at(page))
