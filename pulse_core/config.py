@@ -135,7 +135,7 @@ class ExportsConfig(_Section):
     """So many of one tenant there may be in all, with those whose file can be fetched."""
     kept_h: float = Field(24.0, gt=0, le=24 * 366)
     """After so long a file goes."""
-    page_readings: int = Field(5000, ge=1, le=100_000)
+    page_readings: int = Field(2000, ge=1, le=100_000)
     """So many readings are read, written and committed at once."""
     lease_s: float = Field(30.0, ge=1, le=600)
     """After this, another process takes up what a dead one was writing. A page must be done within it."""
