@@ -130,6 +130,25 @@ class SessionsConfig(_Section):
     """After so long, in any case."""
 
 
+class ExportsConfig(_Section):
+    """Files of readings that tenants ask for: written in the background of the web process, kept in the database."""
+
+    workers: int = Field(2, ge=0, le=64)
+    """So many are written at the same time in one process; 0: none, other hosts do that."""
+    active_per_tenant: int = Field(2, ge=1, le=1000)
+    """So many of one tenant may wait or be written."""
+    kept_per_tenant: int = Field(20, ge=1, le=10_000)
+    """So many of one tenant there may be in all, with those whose file can be fetched."""
+    kept_h: float = Field(24.0, gt=0, le=24 * 366)
+    """After so long a file goes."""
+    page_readings: int = Field(2000, ge=1, le=100_000)
+    """So many readings are read, written and committed at once."""
+    lease_s: float = Field(30.0, ge=1, le=600)
+    """After this, another process takes up what a dead one was writing. A page must be done within it."""
+    turn_s: float = Field(10.0, ge=0, le=3600)
+    """After this, the export that waits longest has its turn."""
+
+
 class PluginsConfig(BaseModel):
     """``[plugins]``: which are enabled; ``[plugins.<name>]`` holds each one's own table."""
 
@@ -191,6 +210,7 @@ class Config(BaseSettings):
     pipeline: PipelineConfig = PipelineConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     sessions: SessionsConfig = SessionsConfig()
+    exports: ExportsConfig = ExportsConfig()
     outbound: OutboundConfig = OutboundConfig()
     plugins: PluginsConfig = PluginsConfig()
 

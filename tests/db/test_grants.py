@@ -43,6 +43,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "lane_partitions": {"pipeline": RIU},
     "readings_accepted": {"operator": R, "pipeline": RIU},
     "readings_expired": {"operator": R, "admin": RIU},
+    "telemetry_exports": {"web": "rd(iu)", "operator": R, "admin": "rd(u)"},
+    "telemetry_export_pieces": {"web": "rid"},
     "intake_minutes": {"operator": R, "pipeline": RIUD},
     "api_tokens": {"web": "(riu)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
     "users": {"web": "d(riu)", "operator": "(r)", "admin": "iud(r)", "auth": "r(u)"},

@@ -24,7 +24,7 @@ TENANT_TABLES = {
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
     "request_keys", "device_commands", "accepted_counts", "device_connections", "telemetry_marks",
-    "telemetry_hours",
+    "telemetry_hours", "telemetry_exports", "telemetry_export_pieces",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",

@@ -45,6 +45,7 @@ BODIES: dict[str, Any] = {
     "POST /customer/integration-routes/preview": {"integration_id": str(an_id(OURS)), "deliver_on": ["OPEN", "CLOSED"]},
     "PATCH /customer/integration-routes/<uuid:route_id>": {"name": "changed"},
     "POST /customer/deliveries/replay": {"status": "DELIVERED"},
+    "POST /customer/telemetry/exports": {"devices": ["d"]},
 }
 """With these a write does its work; without one it gets ``{}``."""
 
@@ -77,6 +78,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /customer/users/<uuid:user_id>/remove": {"confirm": "yes"},
     "POST /customer/api-tokens/new": {"name": "made", "role": "customer_viewer", "days": "1"},
     "POST /customer/api-tokens/<uuid:token_id>/revoke": {"confirm": "yes"},
+    "POST /customer/telemetry/exports/new": {"format": "csv"},
+    "POST /customer/telemetry/exports/<uuid:export_id>/end": {},
 }
 """What pages send instead."""
 
@@ -121,6 +124,9 @@ SAFE_WITHOUT = {
     "POST /customer/api-tokens": "as above",
     "POST /customer/api-tokens/new": "as above",
     "GET /customer/api-tokens/new": "as above",
+    "POST /customer/telemetry/exports": "as above",
+    "POST /customer/telemetry/exports/new": "as above",
+    "GET /customer/telemetry/exports/new": "it asks no database",
     "POST /customer/devices/<device_id>/commands": "as above; a foreign device is refused by the composite foreign key",
     "POST /customer/devices/<device_id>/commands/new": "as above",
 }

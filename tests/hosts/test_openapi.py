@@ -38,6 +38,7 @@ PAGES = {
     "/customer/devices/new", "/customer/devices/<device_id>/edit", "/customer/devices/<device_id>/commands/new",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
+    "/customer/telemetry/exports/new", "/customer/telemetry/exports/<uuid:export_id>/end",
     "/profile", "/profile/password", "/profile/theme",
     *(f"/{side}/{path}" for side in ("customer", "operator") for path in (
         "api-tokens/new", "api-tokens/<uuid:token_id>/revoke", "users/new", "users/<uuid:user_id>/edit",

@@ -40,6 +40,7 @@ PATHS = [
     f"/customer/integration-routes/{an_id(OURS)}",
     "/customer/deliveries",
     f"/customer/deliveries/{an_id(OURS)}",
+    "/customer/telemetry/exports",
     f"/customer/deliveries/{an_id(OURS)}/batch",
 ]
 FORMS = [
@@ -52,6 +53,8 @@ FORMS = [
     "/customer/integrations/webhook/new",
     f"/customer/integrations/{an_id(OURS)}/edit",
     f"/customer/integrations/{an_id(OURS)}/delete",
+    "/customer/telemetry/exports/new",
+    "/customer/telemetry/exports/new?device=d",
     "/customer/integration-routes/new",
     f"/customer/integration-routes/{an_id(OURS)}/edit",
     f"/customer/integration-routes/{an_id(OURS)}/delete",
@@ -82,7 +85,7 @@ async def test_whoever_belongs_to_the_tenant_sees_its_pages(admin: Admin, databa
         assert THEIRS not in shown.text
         page = Page(shown.text)
         current = [each["href"] for tag, each in page.elements if tag == "a" and each.get("aria-current") == "page"]
-        assert current == ["/".join(path.split("/")[:3])]
+        assert current == [path if path.endswith("/exports") else "/".join(path.split("/")[:3])]
         assert all("src" in each for tag, each in page.elements if tag == "script")
         assert not [each for _, each in page.elements if "style" in each or any(name.startswith("on") for name in each)]
 
@@ -138,6 +141,9 @@ async def test_every_text_stays_text(browser: Browser, database: Database) -> No
         "UPDATE device_commands SET payload = to_json(%(evil)s::text)",
         "UPDATE breakers SET last_error = %(evil)s::text",
         "UPDATE integration_routes SET name = %(evil)s::text, alert_types = ARRAY[%(evil)s::text]",
+        "UPDATE telemetry_exports SET devices = ARRAY[%(evil)s::text], metrics = ARRAY[%(evil)s::text]",
+        "UPDATE telemetry_exports SET sites = devices, created_by = %(evil)s::text",
+        "UPDATE telemetry_exports SET error = %(evil)s::text, status = 'FAILED', place = to_jsonb(%(evil)s::text)",
         "UPDATE deliveries SET last_error = %(evil)s::text, route_id = delivery_id, status = 'DEAD'",
         "UPDATE deliveries SET notification = jsonb_build_object('device_id', %(evil)s::text)",
         "UPDATE delivery_attempts SET detail = %(evil)s::text, receipt = %(evil)s::text, address = %(evil)s::text",

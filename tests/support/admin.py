@@ -53,7 +53,11 @@ class Caller:
         if not broken:
             asked = f"{self.prefix}{path}".partition("?")[0]
             contract_of(self.client.app).check(method, unquote(asked).rstrip("/"), response.status_code, kind, raw)
-        return response.status_code, await response.get_json(force=True) if "json" in kind else raw, response.headers
+        return (
+            response.status_code,
+            await response.get_json(force=True) if kind.endswith("json") else raw,
+            response.headers,
+        )
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any, Any]:
         return await self.call("GET", path, **more)

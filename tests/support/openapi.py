@@ -69,7 +69,7 @@ class Contract:
             return
         kind = kind.partition(";")[0]
         assert kind in content, f"{where}: {kind!r} is not in the document, which has {list(content)}"
-        if "json" in kind:
+        if kind.endswith("json"):
             self._validate((method, asked[0], status, kind), content[kind]["schema"], json.loads(raw), where)
 
     def _validate(self, key: tuple[str, str, int, str], schema: dict[str, Any], body: Any, where: str) -> None:

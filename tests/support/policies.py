@@ -64,6 +64,8 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
     "device_connections": {**_SEEN, "pipeline": (ALL,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},
+    "telemetry_exports": {**_SEEN, "admin": (ALL,)},
+    "telemetry_export_pieces": {"web": (OWN,)},
     "browser_sessions": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
     "api_tokens": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
     "users": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -46,6 +47,9 @@ INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by,
 INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by)
     VALUES (%(t)s, %(id)s, 'user-of-' || %(t)s, 'customer_viewer', 'h', 'test');
 INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
+INSERT INTO telemetry_exports (tenant_id, export_id, format, ends_at, status, bytes, pieces, created_by, finished_at,
+    expires_at) VALUES (%(t)s, %(id)s, 'csv', '2030-01-01', 'DONE', 8, 1, 'test', now(), now() + interval '1 hour');
+INSERT INTO telemetry_export_pieces VALUES (%(t)s, %(id)s, 0, %(piece)s);
 INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 INSERT INTO browser_sessions (tenant_id, session_id, id_hash, provider, subject, role, tokens, expires_at, tokens_until,
@@ -73,5 +77,11 @@ def fill_by(connection: psycopg.Connection[Any], tenant_ids: Iterable[str] = (*T
     """As :func:`fill`, over a superuser's connection that puts the values in by itself (``ClientCursor``)."""
     connection.execute("SELECT ensure_telemetry_day(%s), ensure_telemetry_hours(%s)", (DAY, DAY))
     for tenant_id in tenant_ids:
-        values = {"t": tenant_id, "id": an_id(tenant_id), "day": DAY, "hash": tenant_id.ljust(32, "x").encode()}
+        values: dict[str, Any] = {
+            "t": tenant_id,
+            "id": an_id(tenant_id),
+            "day": DAY,
+            "hash": tenant_id.ljust(32, "x").encode(),
+        }
+        values["piece"] = zlib.compress(tenant_id.encode())
         connection.execute(((_FOR_EACH if tenant_id else "") + _FOR_NOBODY_TOO).encode(), values)

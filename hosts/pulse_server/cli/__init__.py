@@ -16,6 +16,7 @@ _COMMANDS = {
     "plugins": "List the installed plugins and how each is doing.",
     "tenants": "Tenants: who shares the platform without seeing each other.",
     "devices": "Devices: register, activate, revoke.",
+    "telemetry": "Readings: take them away as a file.",
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
     "tokens": "API tokens: how programs prove who they are.",

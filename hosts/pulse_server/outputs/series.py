@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, RootModel
 
 from pulse_server.outputs.answers import Answer, Time
@@ -39,3 +41,5 @@ class DeviceSeries(SeriesAnswer):
 
 class Telemetry(RootModel[ReadingList | DeviceSeries]):
     """Readings; with ``bucket``, numbers in buckets."""
+
+    also_as: ClassVar[tuple[str, ...]] = ("text/csv",)

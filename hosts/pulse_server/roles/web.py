@@ -10,6 +10,7 @@ from pulse_postgres.provisioning import Activation
 from pulse_server import dev_users
 from pulse_server.activation import ActivationApp
 from pulse_server.bookkeeping import Bookkeeper
+from pulse_server.exporting.work import Exporter
 from pulse_server.forgetting import Forgetting
 from pulse_server.notices.post import Post
 from pulse_server.roles.base import Host, Role
@@ -64,6 +65,9 @@ class WebRole(Role):
         forgetting = Forgetting(pools.admin)
         self.resources.push_async_callback(forgetting.stop)
         forgetting.start()
+        exporter = Exporter(services, config.exports)
+        self.resources.push_async_callback(exporter.stop)
+        exporter.start()
         post = Post(services.hub, services.board, pools.operator, self.host.dsn(self.login))
         self.resources.push_async_callback(post.stop)
         for task in post.start():

@@ -51,6 +51,8 @@ SENTENCES: Final = {
     "queued": "Queued. What becomes of it stands below.",
     "saved_without_rejects": "Saved. MODE is PROD, so no refused messages are kept.",
     "cancelled": "Cancelled: it is not sent.",
+    "export_asked": "Asked for. It is written in the background.",
+    "export_cancelled": "Cancelled: nothing of it is kept.",
     "replayed": "Sent again: this is the new delivery.",
     "replaying": "Sent again: {}.",
 }

@@ -30,6 +30,7 @@ _FLEET = Group(
         Place("/customer/dashboard", "Dashboard"),
         Place("/customer/devices", "Devices"),
         Place("/customer/alerts", "Alerts"),
+        Place("/customer/telemetry/exports", "Exports"),
     ),
 )
 _NOTIFYING = Group(

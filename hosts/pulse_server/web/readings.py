@@ -25,19 +25,30 @@ async def readings_page(store: TelemetryStore, key: DeviceKey, asked: TelemetryQ
 
     Readings of one ``ts`` are never parted, so a page may be a little longer than ``limit``.
     """
+    found, cursor = await readings_found(store, key, asked)
+    return {"items": [shown(each) for each in found], "next": cursor}
+
+
+async def readings_found(
+    store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery
+) -> tuple[list[StoredReading], str | None]:
+    """As :func:`readings_page`: the readings, and the cursor."""
     after = read_cursor(asked.cursor, tuple[int])
+    start_us, end_us = span_of(asked.begins, asked.ends)
     readings = await store.history(
         key,
-        start_us=_us(asked.begins, 0),
-        end_us=_us(asked.ends, _latest_us()),
+        start_us=start_us,
+        end_us=end_us,
         limit=asked.limit,
         before_us=after[0] if after else None,
     )
     more = len(readings) >= asked.limit
-    return {
-        "items": [shown(each) for each in readings],
-        "next": write_cursor(readings[-1].ts_us) if more else None,
-    }
+    return readings, write_cursor(readings[-1].ts_us) if more else None
+
+
+def span_of(begins: dt.datetime | None, ends: dt.datetime | None) -> tuple[int, int]:
+    """A time in microseconds; without a beginning or an end, from the first reading, or to the latest."""
+    return _us(begins, 0), _us(ends, _latest_us())
 
 
 async def newest_readings(store: TelemetryStore, key: DeviceKey, limit: int = LATEST_OF) -> list[StoredReading]:

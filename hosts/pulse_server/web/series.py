@@ -1,28 +1,53 @@
-"""A device's numbers over time, in JSON: its metrics in buckets."""
+"""A device's numbers over time: its metrics in buckets; and how whatever it said is answered, as JSON or as CSV."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pulse_core.api import Place, SelectedReading
 from pulse_core.errors import PermanentFailure
+from pulse_server.exporting.encoding import CsvLines, guarded, iso
 from pulse_server.inputs.series import BUCKETS_AT_MOST, BUCKETS_BY_ITSELF, METRICS_AT_MOST
-from pulse_server.web.readings import readings_page
+from pulse_server.web.csv_answers import csv_lines, csv_table, wants_csv
+from pulse_server.web.readings import readings_found, readings_page
+from pulse_server.web.replies import reply
 
 if TYPE_CHECKING:
-    from pulse_core.api import DeviceKey, Series, TelemetryStore
+    from collections.abc import Iterator
+
+    from quart import Response
+
+    from pulse_core.api import DeviceKey, Series, SeriesSet, TelemetryStore
     from pulse_server.inputs import TelemetryQuery
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND_US = 1_000_000
 
 
-async def telemetry_answer(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> dict[str, Any]:
-    """What is answered to a query: a page of readings, or numbers in buckets."""
+class _Numbers(NamedTuple):
+    found: SeriesSet
+    more: bool
+    """It has other metrics, too."""
+
+
+async def telemetry_answer(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> Response:
+    """What is answered to a query: a page of readings, or numbers in buckets; as JSON or as CSV."""
+    if not wants_csv(asked.format):
+        answer = reply(await (readings_page if asked.bucket is None else series_of)(store, key, asked))
+        answer.vary.add("Accept")
+        return answer
+    name = f"telemetry-{key.device_id}"
     if asked.bucket is None:
-        return await readings_page(store, key, asked)
-    return await series_of(store, key, asked)
+        found, cursor = await readings_found(store, key, asked)
+        lines = CsvLines(None)
+        page = [SelectedReading(Place(key.device_id, each.ts_us, 0), each) for each in found]
+        return csv_lines(lines.head, page, lines.encode, name, cursor)
+    _, numbers = await _numbers(store, key, asked)
+    table = chain.from_iterable(series_lines(each) for each in numbers.found.series)
+    return csv_table(("metric", "bucket", *asked.aggregates), table, name)
 
 
 async def series_of(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> dict[str, Any]:
@@ -30,10 +55,37 @@ async def series_of(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery
 
     :raises PermanentFailure: there would be too many.
     """
-    bucket_us = asked.bucket_s * _SECOND_US
-    end_us = _us(asked.ends) if asked.ends else time.time_ns() // 1000
-    start_us = _us(asked.begins) if asked.begins else end_us - BUCKETS_BY_ITSELF * bucket_us
+    (start_us, end_us), numbers = await _numbers(store, key, asked)
+    return {
+        "start": moment(start_us),
+        "end": moment(end_us),
+        "series": [item_of(each, asked.bucket_s) for each in numbers.found.series],
+        "one_in": numbers.found.one_in,
+        "more_metrics": numbers.more,
+    }
+
+
+def times_of(begins: dt.datetime | None, ends: dt.datetime | None, bucket_us: int) -> tuple[int, int]:
+    """From when on and until when, in microseconds: without an end, until now; without a beginning, some buckets.
+
+    :raises PermanentFailure: those are too many buckets, or none.
+    """
+    end_us = _us(ends) if ends else time.time_ns() // 1000
+    start_us = _us(begins) if begins else end_us - BUCKETS_BY_ITSELF * bucket_us
     _demand_few(start_us, end_us, bucket_us)
+    return start_us, end_us
+
+
+def series_lines(series: Series) -> Iterator[tuple[Any, ...]]:
+    """The numbers of a metric as lines of a table: its name, when a bucket begins, and its numbers."""
+    name = guarded(series.metric)
+    for at_us, *numbers in zip(series.starts_us, *series.values.values(), strict=True):
+        yield name, iso(at_us), *numbers
+
+
+async def _numbers(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> tuple[tuple[int, int], _Numbers]:
+    bucket_us = asked.bucket_s * _SECOND_US
+    start_us, end_us = times_of(asked.begins, asked.ends, bucket_us)
     names = asked.metrics or await store.metric_names(key, start_us=start_us, end_us=end_us)
     shown = names[:METRICS_AT_MOST]
     found = await store.series(
@@ -45,13 +97,7 @@ async def series_of(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery
         aggregates=asked.aggregates,
         sample=asked.sample,
     )
-    return {
-        "start": moment(start_us),
-        "end": moment(end_us),
-        "series": [_item(each, asked.bucket_s) for each in found.series],
-        "one_in": found.one_in,
-        "more_metrics": len(names) > len(shown),
-    }
+    return (start_us, end_us), _Numbers(found, len(names) > len(shown))
 
 
 def moment(at_us: int) -> dt.datetime:
@@ -59,7 +105,8 @@ def moment(at_us: int) -> dt.datetime:
     return _EPOCH + dt.timedelta(microseconds=at_us)
 
 
-def _item(series: Series, bucket_s: int) -> dict[str, Any]:
+def item_of(series: Series, bucket_s: int) -> dict[str, Any]:
+    """A metric in buckets, for JSON."""
     return {
         "name": series.metric,
         "bucket_s": bucket_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -81,6 +82,8 @@ class Services:
         """What pages of operators may read again without another line in the audit log."""
         self.removals = Removals()
         """Tenants that are being removed."""
+        self.export_asked = asyncio.Event()
+        """Set when a tenant has asked for a file of readings."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:

@@ -22,7 +22,7 @@ from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.device_charts import charts_of
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
-from pulse_server.web.replies import demand_ids, parts_of, reply
+from pulse_server.web.replies import demand_ids, parts_of
 from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
 from pulse_server.web.sparks import sparks_of
@@ -120,10 +120,10 @@ async def change(device_id: str) -> Response:
 @blueprint.get("/<device_id>/telemetry")
 @described(Telemetry, query=TelemetryQuery)
 async def telemetry(device_id: str) -> Response:
-    """Readings of one device, newest first, in [start, end); or its metrics in buckets."""
+    """Readings of one device, newest first, in [from, to); or its metrics in buckets. As JSON or CSV."""
     mine = own()
     demand_ids(mine.tenant_id, device_id)
     asked = query_as(TelemetryQuery)
     await one_device(mine.pool, mine.tenant_id, device_id)
     async with services().telemetry_of(mine.tenant_id) as store:
-        return reply(await telemetry_answer(store, DeviceKey(mine.tenant_id, device_id), asked))
+        return await telemetry_answer(store, DeviceKey(mine.tenant_id, device_id), asked)

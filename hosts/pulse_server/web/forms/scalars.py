@@ -20,7 +20,9 @@ _RADIOS = 3
 """More alternatives than this are a list to choose from."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][+-]?[0-9]{1,4})?")
-_KINDS = {"email": "email", "uri": "url", "url": "url", "idn-email": "email"}
+_LOCAL = "datetime-local"
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
+_KINDS = {"email": "email", "uri": "url", "url": "url", "idn-email": "email", "date-time": _LOCAL}
 _KEPT = "~kept"
 
 
@@ -40,6 +42,8 @@ class Text(Field):
             return self.control("area", place, value=plain(text), attrs={**attrs, "rows": 4})
         harmless = text == text.strip() and text.isascii()
         kind = _KINDS.get(self.format, "text") if harmless else "text"
+        if kind == _LOCAL and text and not _LOCAL_TIME.fullmatch(text):
+            kind = "text"  # a browser would show nothing of it
         attrs |= {"type": kind, "spellcheck": "false", "autocomplete": "off"}
         return self.control("input", place, value=text, attrs=attrs)
 

@@ -127,5 +127,6 @@ class Provider(OpenAPIProvider):
         if model is None:
             return {"description": "Done."}
         content = {getattr(model, "media_type", "application/json"): {"schema": self._schemas.answered(model)}}
+        content |= {kind: {"schema": {"type": "string"}} for kind in getattr(model, "also_as", ())}
         told = {"headers": headers.ETAG} if getattr(model, "versioned", False) else {}
         return {"description": (inspect.getdoc(model) or "").split("\n")[0], "content": content, **told}

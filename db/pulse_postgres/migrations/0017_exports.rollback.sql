@@ -1,0 +1,1 @@
+DROP TABLE telemetry_export_pieces, telemetry_exports;
