@@ -27,6 +27,7 @@ INSERT INTO device_connections (tenant_id, device_id, connection_id, source, con
     VALUES (%(t)s, 'd', %(id)s, 'mqtt', now());
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
+INSERT INTO metric_catalogue (tenant_id, name, unit, updated_by) VALUES (%(t)s, 'd', 'of ' || %(t)s, 'test');
 INSERT INTO accepted_counts VALUES (%(t)s, now(), 0, 1);
 INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
     summary, opened_at) VALUES (%(t)s, %(id)s, 'd', 's', 'NO_HEARTBEAT', 'f', 'OPEN', 4, 0.9, '', now());

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -20,7 +20,7 @@ METRICS_AT_MOST = 20
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BUCKET = re.compile(r"(\d+)([smhd]?)")
 _OF_BUCKETS = ("metric", "agg", "sample")
-_OF_LISTS = ("limit", "cursor")
+_OF_LISTS = ("limit", "cursor", "msg_type")
 
 
 def _aggregates(text: str) -> str:
@@ -45,6 +45,8 @@ class TelemetryQuery(Page):
     """The same as ``start``."""
     to: Moment | None = None
     """The same as ``end``."""
+    msg_type: Literal["heartbeat", "telemetry", "event"] | None = None
+    """Without ``bucket``: these messages alone."""
     bucket: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[smhd]?$")] | None = None
     """Answer with numbers in buckets of this length (``60``, ``60s``, ``1m``, ``1h``, ``1d``) instead of readings.
 

@@ -32,6 +32,7 @@ async def readings_page(store: TelemetryStore, key: DeviceKey, asked: TelemetryQ
         end_us=_us(asked.ends, _latest_us()),
         limit=asked.limit,
         before_us=after[0] if after else None,
+        msg_types=[asked.msg_type] if asked.msg_type else None,
     )
     more = len(readings) >= asked.limit
     return {

@@ -1,0 +1,2 @@
+DROP INDEX telemetry_events;
+DROP TABLE metric_catalogue;
