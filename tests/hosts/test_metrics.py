@@ -194,6 +194,7 @@ async def test_latest_values_have_units_and_are_flagged(admin: Admin, customer: 
     assert (chart["data-low"], chart["data-high"]) == ("-5.0", "90.0")
     assert "celsius °C range -5 to 90 °C" in texts
     assert "bar bar range at least 2 bar" in texts
+    assert "bar 2 bar" in Page((await browser.go("/customer/devices")).text).texts
 
 
 def test_values_at_the_ends_are_in_range() -> None:

@@ -52,7 +52,9 @@ async def show() -> Response:
     ids = [each["device_id"] for each in found.items]
 
     async def besides() -> dict[str, Any]:
-        return {"sparks": await sparks_of(mine.tenant_id, ids)}
+        sparks = await sparks_of(mine.tenant_id, ids)
+        said = await said_of(mine.metrics, mine.tenant_id, {each.metric for each in sparks.values()})
+        return {"sparks": sparks, "units": {name: each["unit"] for name, each in said.items()}}
 
     return await either("customer/devices.html", parts_of(found), besides=besides)
 

@@ -35,6 +35,7 @@ _FORM: Final = Form.of(
         "high": {"title": "Highest", "description": "A value above this is out of range. Empty: none is too high."},
     },
 )
+_EXACT: Final = 2**53
 _FIELDS: Final = ("unit", "description", "low", "high")
 
 
@@ -89,7 +90,12 @@ async def delete(metric: str) -> Response:
 
 
 def _said(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: found[name] for name in _FIELDS}
+    return {name: _plain(found[name]) for name in _FIELDS}
+
+
+def _plain(value: Any) -> Any:
+    """A number as people write it: 26, not 26.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
 
 
 async def _shown(
