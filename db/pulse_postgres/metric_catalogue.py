@@ -85,10 +85,10 @@ class MetricCatalogue:
             demand_revision(before["revision"] if before else 0, only_if)
             if before is None and await connection.fetchval(_COUNT, tenant_id) >= MOST_ENTRIES:
                 raise PermanentFailure(f"at most {MOST_ENTRIES} metrics can be described")
-            (row,) = await connection.fetch(_CHANGE if before else _CREATE, tenant_id, name, *values, actor)
+            rows = await connection.fetch(_CHANGE if before else _CREATE, tenant_id, name, *values, actor)
             resource, details = f"{tenant_id}/{name}", _changed(before, said)
             await audit(connection, actor, "metric.describe", tenant_id=tenant_id, resource=resource, details=details)
-        return dict(row)
+        return dict(rows[0])
 
     async def forget(self, tenant_id: str, name: str, *, actor: str, only_if: Collection[str] | None = None) -> None:
         """Forget what was said of a metric; its readings stay. Raises NotFound: nothing was. Raises Stale."""
