@@ -55,7 +55,6 @@ _HISTORY_OF_TYPES = f"""
     ORDER BY ts DESC
     FETCH FIRST $5 ROWS WITH TIES
 """
-
 _LATEST_US = 253_402_300_799_000_000
 """The last second of the year 9999: later than any reading."""
 _DAYS_AHEAD = 2

@@ -27,6 +27,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD},
     "device_commands": {"web": "r(i)", "operator": R, "pipeline": "rd(u)"},
     "device_connections": {"web": R, "operator": R, "pipeline": "rid(u)"},
+    "metric_catalogue": {"web": RIUD, "operator": R, "admin": RIUD},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI},
     "telemetry_marks": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RIUD},
     "telemetry_hours": {"web": R, "operator": R, "admin": "d(r)", "pipeline": "rid"},

@@ -56,6 +56,8 @@ _INK = """([chart, colour, from, to]) => {
     return count;
 }"""
 LIGHT, DARK = [15, 107, 92], [99, 205, 182]
+BOUND, EVENT = [125, 79, 0], [28, 90, 140]
+"""In the light theme."""
 
 
 @asynccontextmanager
@@ -179,3 +181,36 @@ async def test_without_scripts_it_can_be_read(database: Database, tmp_path: Path
         await figure.get_by_text("As a table").click()
         await figure.get_by_role("cell", name="21", exact=True).wait_for()
         await plain.close()
+
+
+async def test_ranges_and_events_are_drawn_behind_the_numbers(database: Database, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    async with site(database, tmp_path) as (url, services), browsing(complaints) as page:
+        judged(
+            database,
+            "INSERT INTO metric_catalogue (tenant_id, name, unit, high, updated_by)"
+            " VALUES ('tenant-a', 'temp', %s, 100, 'x') RETURNING true",
+            EVIL,
+        )
+        await log_in(page, url)
+        await page.goto(f"{url}/customer/devices/dev-1?range=1h")
+        await page.get_by_text("Updates by itself").wait_for()
+        await page.wait_for_selector('figure[data-chart="temp"][data-drawn="120"] canvas')
+        assert await page.locator('figure[data-chart="temp"] .chart-range').inner_text() == f"range at most 100 {EVIL}"
+        await eventually(lambda: page.evaluate(_INK, ["temp", BOUND, 0.2, 0.7]), what="the bound")
+        assert await page.evaluate(_INK, [EVIL, BOUND, 0.2, 0.7]) == 0, "nothing is said of the other"
+        assert await page.evaluate(_INK, ["temp", EVENT, 0, 1]) == 0
+
+        judged(
+            database,
+            "INSERT INTO telemetry VALUES ('tenant-a', 'dev-1', now() - interval '20 min', -1, now(), 'event', 's', 0,"
+            " jsonb_build_object('what', %s::text)) RETURNING true",
+            EVIL,
+        )
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+        await page.locator("[data-event-at]").get_by_text(f"what: {EVIL}").wait_for()
+        services.board.note("tenant-a", Kind.DEVICES, ["dev-1"])
+
+        await eventually(lambda: page.evaluate(_INK, ["temp", EVENT, 0.4, 0.9]), what="the event")
+        assert await violations(page) == []
+    assert complaints == []

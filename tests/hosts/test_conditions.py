@@ -67,7 +67,20 @@ async def user(admin: Admin) -> Thing:
     return Thing(customer, f"/users/{made[1]['user_id']}", {"email": "x@example.com"}, made=made, other="y@example.com")
 
 
-KINDS = {"integration": integration, "route": route, "tenant": tenant, "settings": settings, "user": user}
+async def metric(admin: Admin) -> Thing:
+    customer = await admin.customer()
+    made = await customer.call("PUT", "/metrics/celsius", {"unit": "K"})
+    return Thing(customer, "/metrics/celsius", {"unit": "x"}, "PUT", made=made)
+
+
+KINDS = {
+    "integration": integration,
+    "route": route,
+    "tenant": tenant,
+    "settings": settings,
+    "user": user,
+    "metric": metric,
+}
 
 
 @pytest.fixture(params=KINDS)

@@ -35,6 +35,7 @@ BODIES: dict[str, Any] = {
     "POST /customer/devices": {"device_id": "made", "site_id": "s"},
     "PATCH /customer/devices/<device_id>": {"name": "changed"},
     "POST /customer/devices/<device_id>/commands": {"name": "blink"},
+    "PUT /customer/metrics/<metric>": {"unit": "changed"},
     "POST /customer/alerts/acknowledge": {"alert_ids": [str(an_id(OURS))]},
     "POST /customer/alerts/close": {"alert_ids": [str(an_id(OURS))]},
     "POST /customer/integrations": WEBHOOK,
@@ -60,6 +61,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /customer/devices/new": {"device_id": "made", "site_id": "s"},
     "POST /customer/devices/<device_id>/edit": {"name": "changed", "revision": "1"},
     "POST /customer/devices/<device_id>/commands/new": {"name": "blink"},
+    "POST /customer/metrics/<metric>/edit": {"unit": "changed", "revision": "1"},
+    "POST /customer/metrics/<metric>/delete": {"confirm": "yes"},
     "POST /customer/integration-routes/new": _ROUTE_FORM,
     "POST /customer/integration-routes/<uuid:route_id>/edit": _ROUTE_FORM,
     "POST /customer/integration-routes/<uuid:route_id>/delete": {"confirm": "yes"},
@@ -164,7 +167,7 @@ async def look(database: Database, folder: Path, guards: Guards) -> dict[str, Se
                 if route.method != "GET":
                     found.begin_anew(BEFORE.get(str(route), ""))
                     before = found.theirs()
-                answers.append(await found.ask(route.method, path, body, FORMS.get(str(route))))
+                answers.append(await found.ask(route.method, path, body, FORMS.get(str(route)), route.wanting))
                 changed |= found.theirs() != before
             seen[str(route)] = Seen(answers, changed)
     return seen

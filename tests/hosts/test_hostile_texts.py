@@ -143,6 +143,8 @@ def deeds(text: str) -> list[tuple[str, str, Any, str]]:
         ("PATCH", f"/users/{lived_in.an_id('user', 0)}", {"email": f"{text}@example.com"}, "email"),
         ("POST", f"/devices/{lived_in.SHOWN}/commands", {"name": "x", "payload": {"note": text}}, "payload"),
         ("POST", f"/alerts/{open_alert}/acknowledge", {"note": text}, ""),
+        ("PUT", "/metrics/celsius", {"unit": text}, "unit"),
+        ("PUT", "/metrics/battery", {"description": text, "high": 1}, "description"),
     ]
 
 

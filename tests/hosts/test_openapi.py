@@ -36,6 +36,7 @@ PAGES = {
     "/customer/integration-routes/new", "/customer/integration-routes/<uuid:route_id>/edit",
     "/customer/integration-routes/<uuid:route_id>/delete",
     "/customer/devices/new", "/customer/devices/<device_id>/edit", "/customer/devices/<device_id>/commands/new",
+    "/customer/metrics/<metric>/edit", "/customer/metrics/<metric>/delete",
     "/customer/integrations/<channel:type_>/new", "/customer/integrations/<uuid:integration_id>/edit",
     "/customer/integrations/<uuid:integration_id>/delete",
     "/customer/telemetry/exports/new", "/customer/telemetry/exports/<uuid:export_id>/end",

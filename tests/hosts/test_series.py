@@ -115,6 +115,8 @@ async def test_readings_come_as_they_did_and_by_either_name_of_a_time(customer: 
         "bucket=1m&agg=",
         "bucket=1m&cursor=x",
         "bucket=1m&limit=5",
+        "bucket=1m&msg_type=event",
+        "msg_type=alarm",
         "bucket=1m&metric=" + ",".join("abcdefghijklmnopqrstu"),
         "metric=t",
         "agg=min",

@@ -26,6 +26,7 @@ VISITORS: Final = (str(Role.CUSTOMER_ADMIN), str(Role.CUSTOMER_VIEWER), str(Role
 
 OTHERS: Final = {
     "<device_id>": (lived_in.SHOWN, "valve-05"),
+    "<metric>": ("celsius", "rssi_dbm"),
     "<channel:type_>": tuple(lived_in.CHANNELS),
     "<uuid:alert_id>": tuple(str(lived_in.an_id("alert", number)) for number in range(3)),
     "<uuid:integration_id>": tuple(str(lived_in.an_id("integration", number)) for number in range(5)),

@@ -46,6 +46,7 @@ _MORE = """
 INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%(theirs)s, %(device)s, 's');
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(theirs)s, %(device)s, %(day)s, 1, now(), 'telemetry', 's', '{"of": "theirs"}');
+INSERT INTO metric_catalogue (tenant_id, name, unit, updated_by) VALUES (%(theirs)s, %(device)s, 'theirs', 'test');
 UPDATE deliveries SET alert_id = delivery_id, route_id = delivery_id, cause = 'alert';
 INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by, expires_at)
     VALUES (%(ours)s, 'ffffffff-0000-4000-8000-000000000000', 'ours', 'customer_admin',
@@ -124,9 +125,16 @@ class World:
         )
         return self._hand.execute(f"{look} ORDER BY 1".encode()).fetchall()
 
-    async def ask(self, method: str, path: str, body: Any = None, form: dict[str, str] | None = None) -> Answer:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        form: dict[str, str] | None = None,
+        wanting: dict[str, str] | None = None,
+    ) -> Answer:
         """Call a path. Whoever edits has seen the newest version."""
-        headers = {"If-Match": "*", "X-Request-Id": "the-same"}
+        headers = {"If-Match": "*", "X-Request-Id": "the-same", **(wanting or {})}
         more: dict[str, Any] = {} if form is None else {"form": form}
         status, said, _ = await self._caller.call(method, path, None if more else body, headers=headers, **more)
         text = said.decode() if isinstance(said, bytes) else json.dumps(said, indent=1)

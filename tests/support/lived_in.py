@@ -83,6 +83,7 @@ def fill_by(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
     devices = [f"{kind}-{number:02}" for kind in PLACES for number in range(1, EACH + 1)]
     _devices(hand, devices, now)
     _readings(hand, now)
+    _describe(hand)
     _integrations(hand, now)
     alerts = _alerts(devices, now)
     _tell(hand, alerts)
@@ -152,6 +153,17 @@ def _readings(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
         " SELECT (ts AT TIME ZONE 'UTC')::date, 0, count(*) FROM telemetry GROUP BY 1"
         " ON CONFLICT (day, shard) DO UPDATE SET accepted = EXCLUDED.accepted"
     )
+
+
+def _describe(hand: psycopg.Connection[Any]) -> None:
+    """What is said of metrics: one of them is out of its range now, and one was never sent."""
+    said: dict[str, dict[str, Any]] = {
+        "celsius": {"unit": "°C", "description": "Of the water, at the inlet", "low": -5, "high": 25},
+        "pressure_bar": {"unit": "bar", "low": 2},
+        "battery": {"unit": "%", "description": "What is left of it", "low": 80, "high": 100},
+        "flow": {"unit": "l/s"},
+    }
+    _put(hand, "metric_catalogue", [{"name": name, "updated_by": "user:grace", **each} for name, each in said.items()])
 
 
 def _integrations(hand: psycopg.Connection[Any], now: dt.datetime) -> None:

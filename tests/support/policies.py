@@ -61,6 +61,7 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "quarantine_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "accepted_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "device_labels": {**_SEEN, "admin": (ALL,)},
+    "metric_catalogue": {**_SEEN, "admin": (ALL,)},
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
     "device_connections": {**_SEEN, "pipeline": (ALL,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OURS, THEIRS = TENANTS
 NOBODY = uuid.UUID("00000000-0000-4000-8000-000000000000")
-BODIES: dict[str, Any] = {"POST": {}, "PATCH": {"name": "changed"}}
+BODIES: dict[str, Any] = {"POST": {}, "PUT": {}, "PATCH": {"name": "changed"}}
 BODIES_OF: dict[str, Any] = {
     "PATCH /customer/users/<uuid:user_id>": {"email": "a@example.com"},
     "PATCH /operator/users/<uuid:user_id>": {"email": "a@example.com"},
@@ -116,6 +116,7 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "POST /customer/devices/<device_id>/commands/new": WRITERS,
     "GET /customer/devices/<device_id>/connections": READERS,
     "GET /customer/devices/<device_id>/edit": WRITERS,
+    "GET /customer/devices/<device_id>/events": READERS,
     "POST /customer/devices/<device_id>/edit": WRITERS,
     "GET /customer/devices/<device_id>/revoke": WRITERS,
     "POST /customer/devices/<device_id>/revoke": WRITERS,
@@ -163,6 +164,14 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /customer/telemetry/exports/new": WRITERS,
     "POST /customer/telemetry/exports/new": WRITERS,
     "POST /customer/telemetry/exports/<uuid:export_id>/end": WRITERS,
+    "GET /customer/metrics": READERS,
+    "GET /customer/metrics/<metric>": READERS,
+    "PUT /customer/metrics/<metric>": WRITERS,
+    "DELETE /customer/metrics/<metric>": WRITERS,
+    "GET /customer/metrics/<metric>/edit": WRITERS,
+    "POST /customer/metrics/<metric>/edit": WRITERS,
+    "GET /customer/metrics/<metric>/delete": WRITERS,
+    "POST /customer/metrics/<metric>/delete": WRITERS,
     "GET /customer/users": WRITERS,
     "POST /customer/users": WRITERS,
     "GET /customer/users/new": WRITERS,
@@ -219,6 +228,8 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "GET /operator/tenants/<tenant_id>/devices/<device_id>": OPERATORS,
     "GET /operator/tenants/<tenant_id>/devices/<device_id>/telemetry": OPERATORS,
     "GET /operator/telemetry/query": OPERATORS,
+    "GET /operator/tenants/<tenant_id>/metrics": OPERATORS,
+    "GET /operator/tenants/<tenant_id>/metrics/<metric>": OPERATORS,
     "GET /operator/users": OPERATOR_ADMINS,
     "POST /operator/users": OPERATOR_ADMINS,
     "GET /operator/users/new": OPERATOR_ADMINS,
@@ -272,8 +283,8 @@ class Route(NamedTuple):
 
     @property
     def of_one(self) -> bool:
-        """Whether it names one object of the caller's tenant."""
-        return "<uuid:" in self.rule or "<device_id>" in self.rule
+        """Whether it names one object of the caller's tenant. What is PUT is made, if need be."""
+        return any(each in self.rule for each in ("<uuid:", "<device_id>", "<metric>")) and self.method != "PUT"
 
     @property
     def wanting(self) -> dict[str, str]:
@@ -290,6 +301,7 @@ class Route(NamedTuple):
             .replace("<tenant_id>", OURS)
             .replace("<provider>", "accounts")
             .replace("<device_id>", device_id)
+            .replace("<metric>", device_id)
             .replace("<name>", "swagger-ui.css")
         )
 

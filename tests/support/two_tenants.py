@@ -31,6 +31,7 @@ INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type
 INSERT INTO telemetry_marks (tenant_id, device_id, hour) VALUES (%(t)s, 'd', %(day)s);
 INSERT INTO telemetry_hours (tenant_id, device_id, hour, readings, metrics, numbers)
     VALUES (%(t)s, 'd', %(day)s, 3, '{}', '');
+INSERT INTO metric_catalogue (tenant_id, name, unit, updated_by) VALUES (%(t)s, 'd', 'of ' || %(t)s, 'test');
 INSERT INTO accepted_counts VALUES (%(t)s, now(), 0, 1);
 INSERT INTO alerts (tenant_id, alert_id, device_id, site_id, alert_type, fingerprint, status, severity, confidence,
     summary, opened_at) VALUES (%(t)s, %(id)s, 'd', 's', 'NO_HEARTBEAT', 'f', 'OPEN', 4, 0.9, '', now());

@@ -55,6 +55,8 @@ class Demo:
         async with Registry(platform.url, platform.secret_keys, plugins) as registry:
             with platform.story.step("tenants, devices and tokens are made"):
                 await registry.tenants()
+                for tenant_id in TENANTS:
+                    await registry.metrics(tenant_id)
                 granted = await tokens(registry, fleet())
                 self._token = await registry.token(TRY_ME)
                 self._customer = await registry.api_token(Role.CUSTOMER_ADMIN, TRY_ME.tenant_id)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 TENANTS = {"tenant-a": "Aurora Water", "tenant-b": "Borealis Cold Storage"}
 STALE_AFTER_S = 15.0
 """Shorter than the default, so that something happens while you look."""
+
+METRICS: dict[str, dict[str, Any]] = {
+    "temp_c": {"unit": "°C", "description": "Of the air around the device", "low": -10, "high": 26},
+    "humidity_pct": {"unit": "%", "description": "Of the air, relative", "low": 20, "high": 60},
+    "battery_pct": {"unit": "%", "description": "Charge that is left", "low": 20},
+    "rssi_dbm": {"unit": "dBm", "description": "Strength of the radio signal", "low": -80},
+}
+"""What the simulator's metrics are. Some devices are out of range now and then."""
 
 _KINDS = {
     "tenant-a": (

@@ -17,10 +17,11 @@ from pulse_core.secrets import SecretBox
 from pulse_postgres.accounts import role_dsn
 from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_postgres.integrations import Integrations
+from pulse_postgres.metric_catalogue import MetricCatalogue, Said
 from pulse_postgres.pool import open_pool
 from pulse_postgres.provisioning import Activation, Provisioning
 from pulse_server.configured import sealed
-from pulse_server.demo.plan import STALE_AFTER_S, TENANTS, Member
+from pulse_server.demo.plan import METRICS, STALE_AFTER_S, TENANTS, Member
 from pulse_server.telemetry import opened
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Registry:
 
     async def __aenter__(self) -> Self:
         admin, auth = await self._pool("pulse_admin"), await self._pool("pulse_auth")
+        self._admin = admin
         store = await self._pools.enter_async_context(opened(self._plugins, admin))
         self._provisioning = Provisioning(admin, store)
         self._integrations = Integrations(admin)
@@ -93,6 +95,14 @@ class Registry:
                 await self._api_tokens.revoke(old["token_id"], actor=ACTOR)
         minted = await self._api_tokens.create(ACTOR, role, tenant_id=tenant_id, days=_TOKEN_DAYS, actor=ACTOR)
         return minted.token
+
+    async def metrics(self, tenant_id: str) -> None:
+        """Say what the simulator's metrics are, unless somebody has said something."""
+        catalogue = MetricCatalogue(self._admin)
+        known = {each["name"] for each in await catalogue.entries(tenant_id)}
+        for name, said in METRICS.items():
+            if name not in known:
+                await catalogue.say(tenant_id, name, Said(**said), actor=ACTOR)
 
     async def webhook(self, tenant_id: str, channel: type[Channel[Any]], url: str) -> str:
         """Point the tenant's webhook at ``url`` with a fresh signing secret, which is returned."""

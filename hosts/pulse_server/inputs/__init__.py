@@ -66,6 +66,7 @@ from pulse_server.inputs.integrations import (
     TypeQuery,
     schedule,
 )
+from pulse_server.inputs.metrics import MetricBody, MetricPage
 from pulse_server.inputs.people import (
     CustomerTokenBody,
     CustomerUserBody,
@@ -113,6 +114,8 @@ __all__ = [
     "IntegrationPatch",
     "IntegrationQuery",
     "LoginBody",
+    "MetricBody",
+    "MetricPage",
     "Moment",
     "NewUserBody",
     "NoteBody",

@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 10_000
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BUCKET = re.compile(r"(\d+)([smhd]?)")
 _OF_BUCKETS = ("metric", "agg", "sample")
-_OF_LISTS = ("limit", "cursor")
+_OF_LISTS = ("limit", "cursor", "msg_type")
 
 
 def _aggregates(text: str) -> str:
@@ -78,6 +78,8 @@ class TelemetryQuery(InBuckets, Page):
     """The same as ``start``."""
     to: Moment | None = None
     """The same as ``end``."""
+    msg_type: Literal["heartbeat", "telemetry", "event"] | None = None
+    """Without ``bucket``: these messages alone."""
     metric: MetricNames | None = None
     """With ``bucket``: which metric, or which, with commas between them; at most 20. None: every one with numbers."""
     sample: bool = False

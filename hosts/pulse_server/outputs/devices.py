@@ -49,6 +49,12 @@ class LatestValue(Answer):
 
     value: MetricValue
     ts: Time
+    unit: str
+    """What people said of the metric; empty: nothing."""
+    low: float | None
+    high: float | None
+    """Its range, both ends included; null: none is set."""
+    out_of_range: bool
 
 
 class Reading(Answer):

@@ -29,6 +29,7 @@ _FLEET = Group(
     (
         Place("/customer/dashboard", "Dashboard"),
         Place("/customer/devices", "Devices"),
+        Place("/customer/metrics", "Metrics"),
         Place("/customer/alerts", "Alerts"),
         Place("/customer/telemetry/exports", "Exports"),
     ),

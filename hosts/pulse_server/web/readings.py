@@ -41,6 +41,7 @@ async def readings_found(
         end_us=end_us,
         limit=asked.limit,
         before_us=after[0] if after else None,
+        msg_types=[asked.msg_type] if asked.msg_type else None,
     )
     more = len(readings) >= asked.limit
     return readings, write_cursor(readings[-1].ts_us) if more else None

@@ -21,6 +21,7 @@ from pulse_postgres.identity.token_check import TokenCheck
 from pulse_postgres.identity.user_requests import UserRequests
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.ledger import Ledger
+from pulse_postgres.metric_catalogue import MetricCatalogue
 from pulse_postgres.overview import Overview
 from pulse_postgres.provisioning import Provisioning
 from pulse_postgres.request_keys import RequestKeys
@@ -32,6 +33,7 @@ from pulse_server.notices.watching import Watches
 from pulse_server.providers import Providers
 from pulse_server.sessions.desk import BrowserSessions
 from pulse_server.web.covered import Covered
+from pulse_server.web.metrics_seen import MetricsSeen
 from pulse_server.web.removals import Removals
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class Services:
         """Tenants that are being removed."""
         self.export_asked = asyncio.Event()
         """Set when a tenant has asked for a file of readings."""
+        self.metrics_seen = MetricsSeen(self.telemetry_of)
+        """Which metrics tenants' devices send."""
         self._stores: _Stores | None = None
 
     async def open(self, pools: Pools) -> None:
@@ -99,6 +103,7 @@ class Services:
     async def close(self) -> None:
         """Give back what :meth:`open` took; the pools are their owner's."""
         await self.removals.stop()
+        await self.metrics_seen.stop()
         if self._stores is not None:
             await self._stores.sessions.close()
             await self._stores.providers.close()
@@ -149,6 +154,11 @@ class Services:
     def overview(self) -> Overview:
         """The read side across tenants."""
         return Overview(self._opened().pools.operator)
+
+    @property
+    def metrics(self) -> MetricCatalogue:
+        """What tenants said of their metrics, to read."""
+        return MetricCatalogue(self._opened().pools.operator)
 
     @property
     def ledger(self) -> Ledger:

@@ -18,6 +18,7 @@ from pulse_core.principal import Role
 from pulse_server.web import after, once, pages, plugin_pages, theme
 from pulse_server.web.entrance import csrf, session
 from pulse_server.web.entrance.principal import principal
+from pulse_server.web.metrics import is_metric
 from pulse_server.web.navigation import EVENTS, NAVIGATION
 from pulse_server.web.replies import reply
 
@@ -32,9 +33,10 @@ _STEPS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 
 
 
 def install(app: Quart) -> None:
-    """Let templates say ``when(a_time)``, ``here(status="OPEN")``, ``theme()`` and ``value | text_of``."""
+    """Let templates say ``when(a_time)``, ``here(status="OPEN")``, ``theme()``, ``it | text_of``, ``it is metric``."""
     app.jinja_env.globals.update(when=when, here=here, theme=theme.chosen)
     app.jinja_env.filters["text_of"] = text_of
+    app.jinja_env.tests["metric"] = is_metric
 
 
 async def either(

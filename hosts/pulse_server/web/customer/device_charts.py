@@ -9,11 +9,14 @@ from quart import request
 
 from pulse_core.api import DeviceKey
 from pulse_server.inputs import TelemetryQuery
+from pulse_server.web.metrics import said_of
 from pulse_server.web.series import series_of
 from pulse_server.web.services import services
 from pulse_server.web.unread import spared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pulse_server.web.customer.own import Own
 
 
@@ -37,8 +40,10 @@ RANGES: Final = {
 CHOSEN_BY_ITSELF: Final = "1h"
 
 
-async def charts_of(mine: Own, device_id: str) -> dict[str, Any] | None:
+async def charts_of(mine: Own, device_id: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
     """The device's numbers over the chosen time (``?range=``), in a few rows.
+
+    ``said``: what is known to be said of some of its metrics already; of the others it is looked up.
 
     Nothing when htmx reads the page again: what it takes from it are not the charts, which update by themselves. And
     nothing when readings cannot be read now.
@@ -60,4 +65,8 @@ async def charts_of(mine: Own, device_id: str) -> dict[str, Any] | None:
     found: dict[str, Any] | None = None
     async with spared(), services().telemetry_of(mine.tenant_id) as store:
         found = await series_of(store, DeviceKey(mine.tenant_id, device_id), asked)
-    return found and {**found, "ranges": RANGES, "chosen": chosen, "length_s": RANGES[chosen].length_s}
+    if found is None:
+        return None
+    more = {each["name"] for each in found["series"]} - set(said)
+    told = {**said, **await said_of(mine.metrics, mine.tenant_id, more)}
+    return {**found, "said": told, "ranges": RANGES, "chosen": chosen, "length_s": RANGES[chosen].length_s}

@@ -13,15 +13,17 @@ from pulse_postgres.device_connections import connection_page
 from pulse_postgres.devices import DeviceFilter, device_page, one_device
 from pulse_postgres.incidents import AlertFilter, alert_page
 from pulse_postgres.paging import parted
-from pulse_server.inputs import DevicePage, DevicePatch, OwnDeviceBody, TelemetryQuery
+from pulse_server.inputs import DevicePage, DevicePatch, OwnDeviceBody, Page, TelemetryQuery
 from pulse_server.outputs.devices import Device, DeviceDetail, DeviceList
 from pulse_server.outputs.series import Telemetry
 from pulse_server.web import pages, readings
 from pulse_server.web.bodies import body_as, query_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.customer.device_charts import charts_of
+from pulse_server.web.customer.device_events import NEWEST, events_of
 from pulse_server.web.customer.own import own
 from pulse_server.web.described import described
+from pulse_server.web.metrics import explained, said_of
 from pulse_server.web.replies import demand_ids, parts_of
 from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
@@ -56,7 +58,9 @@ async def show() -> Response:
         sparks: dict[str, Spark] = {}
         async with spared() as unread:
             sparks = await sparks_of(mine.tenant_id, ids)
-        return {"sparks": sparks, "unread": unread.away}
+        said = await said_of(mine.metrics, mine.tenant_id, {each.metric for each in sparks.values()})
+        units = {name: each["unit"] for name, each in said.items()}
+        return {"sparks": sparks, "units": units, "unread": unread.away}
 
     return await either("customer/devices.html", parts_of(found), besides=besides)
 
@@ -82,18 +86,27 @@ async def one(device_id: str) -> Response:
         newest = await readings.newest_readings(store, DeviceKey(mine.tenant_id, device_id))
     live = AlertFilter(device_id=device_id, live=True)
     alerts = await alert_page(mine.pool, live, tenant_id=mine.tenant_id, limit=_ALERTS_SHOWN)
-    whole = {**device, "latest": readings.latest_values(newest), "open_alerts": alerts.items}
+    latest = readings.latest_values(newest)
+    said = await said_of(mine.metrics, mine.tenant_id, latest)
+    whole = {**device, "latest": explained(latest, said), "open_alerts": alerts.items}
 
     async def besides() -> dict[str, Any]:
         last = readings.shown(newest[0]) if newest else None
-        charts = None if unread.away else await charts_of(mine, device_id)
-        return {"unread": unread.away, "last": last, "charts": charts, **await _history(mine, device_id)}
+        charts = None if unread.away else await charts_of(mine, device_id, said)
+        told = None if unread.away else await events_of(mine, device_id, Page(limit=NEWEST))
+        return {
+            "unread": unread.away,
+            "last": last,
+            "charts": charts,
+            "told": told,
+            **await _history(mine, device_id),
+        }
 
     return await either("customer/device.html", whole, partial(versioned, living=True), besides=besides)
 
 
 async def _history(mine: Own, device_id: str) -> dict[str, Any]:
-    """The newest of what happened to a device: connections, commands, alerts, and when it was silent."""
+    """The newest of what happened to a device: its events, connections, commands, alerts, and when it was silent."""
     of_it = AlertFilter(device_id=device_id)
     silences = AlertFilter(device_id=device_id, alert_type=_SILENT)
     connections = await connection_page(mine.pool, mine.tenant_id, device_id, limit=_LINES)

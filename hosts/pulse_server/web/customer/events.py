@@ -23,6 +23,7 @@ _CHANGED_BELOW = {
     "alerts": (Kind.ALERTS, Kind.DELIVERIES),
     "deliveries": (Kind.DELIVERIES,),
     "devices": (Kind.DEVICES,),
+    "metrics": (Kind.DEVICES,),
     "integrations": (Kind.INTEGRATIONS, Kind.ROUTES, Kind.DELIVERIES),
     "integration-routes": (Kind.ROUTES,),
 }

@@ -12,6 +12,7 @@ from pulse_postgres.device_requests import DeviceRequests
 from pulse_postgres.identity.api_tokens import ApiTokens
 from pulse_postgres.identity.user_requests import UserRequests
 from pulse_postgres.integrations import Integrations
+from pulse_postgres.metric_catalogue import MetricCatalogue
 from pulse_postgres.provisioning import Provisioning
 from pulse_server.web.entrance.principal import principal
 from pulse_server.web.services import services
@@ -37,6 +38,11 @@ class Own:
     def devices(self) -> DeviceRequests:
         """What is changed of devices."""
         return DeviceRequests(self.pool)
+
+    @property
+    def metrics(self) -> MetricCatalogue:
+        """What is said of metrics."""
+        return MetricCatalogue(self.pool)
 
     @property
     def provisioning(self) -> Provisioning:

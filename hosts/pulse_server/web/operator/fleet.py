@@ -16,6 +16,7 @@ from pulse_server.outputs.integrations import HealthyIntegrationList
 from pulse_server.web import pages, readings
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
+from pulse_server.web.metrics import explained, said_of
 from pulse_server.web.replies import demand_ids, demand_tenant_id, parts_of
 from pulse_server.web.services import services
 from pulse_server.web.unread import spared
@@ -64,6 +65,8 @@ async def one_device(tenant_id: str, device_id: str) -> Response:
     async with spared() as unread:
         with services().telemetry_of_all() as store:
             newest = await readings.newest_readings(store, DeviceKey(tenant_id, device_id), _READINGS_SHOWN)
+    latest = readings.latest_values(newest)
+    said = await said_of(services().metrics, tenant_id, latest)
     alerts = await overview.alerts(tenant_id=tenant_id, device_id=device_id, live=True, limit=_ALERTS_SHOWN)
 
     async def told() -> dict[str, Any]:
@@ -73,7 +76,7 @@ async def one_device(tenant_id: str, device_id: str) -> Response:
         "operator/device.html",
         {
             **device,
-            "latest": readings.latest_values(newest),
+            "latest": explained(latest, said),
             "telemetry": [readings.shown(each) for each in newest],
             "open_alerts": alerts.items,
         },

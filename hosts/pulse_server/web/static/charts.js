@@ -173,7 +173,7 @@
           bind: { dblclick: () => () => { this.section.reset(); return null; } },
         },
         hooks: {
-          drawClear: [(u) => this.mark(u)],
+          drawClear: [(u) => this.mark(u), (u) => window.pulseOverlays.draw(u, this.figure, ink, faint)],
           setCursor: [(u) => this.tip(u, lines)],
           setSelect: [(u) => this.chosen(u)],
         },
