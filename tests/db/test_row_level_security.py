@@ -23,7 +23,7 @@ TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
-    "request_keys", "device_commands", "accepted_counts", "device_connections",
+    "request_keys", "device_commands", "accepted_counts", "device_connections", "readers",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",

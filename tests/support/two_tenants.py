@@ -44,6 +44,8 @@ INSERT INTO users (tenant_id, user_id, username, role, password_hash, created_by
     VALUES (%(t)s, %(id)s, 'user-of-' || %(t)s, 'customer_viewer', 'h', 'test');
 INSERT INTO sessions (tenant_id, session_id, user_id, expires_at) VALUES (%(t)s, %(id)s, %(id)s, now());
 INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
+INSERT INTO readers (tenant_id, name, login)
+    VALUES (%(t)s, 'grafana', CASE %(t)s WHEN 'tenant-a' THEN 'pulse_reader' ELSE 'reader_of_' || %(t)s END);
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 INSERT INTO browser_sessions (tenant_id, session_id, id_hash, provider, subject, role, tokens, expires_at, tokens_until,
     renew_at) VALUES (%(t)s, %(id)s, %(hash)s, 'accounts', 'user:u', 'customer_viewer', '', now(), now(), now());

@@ -19,6 +19,7 @@ _COMMANDS = {
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
     "tokens": "API tokens: how programs prove who they are.",
+    "readers": "Readers: logins with which a tenant's own tools (Grafana) read its data by SQL.",
     "users": "Users: people and programs with a password.",
     "keys": "Keys: replace the one that signs tokens.",
     "secrets": "Secrets: replace the key that the stored ones are encrypted with.",

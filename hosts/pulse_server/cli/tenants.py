@@ -10,11 +10,14 @@ import click
 from pulse_core.principal import Role
 from pulse_postgres.identity.users import Users
 from pulse_postgres.provisioning import Provisioning
+from pulse_postgres.reader_logins import sweep
 from pulse_postgres.tenants import Tenants
 from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
+from pulse_server.database import database
 from pulse_server.inputs import TenantBody, UserBody
 from pulse_server.new_passwords import NewPassword, NewPasswords
+from pulse_server.secret_key import secret_keys
 
 if TYPE_CHECKING:
     import asyncpg
@@ -86,7 +89,10 @@ def remove(session: Session, tenant_id: str, confirm: str | None) -> None:
         confirm = click.prompt(f"All that {tenant_id} has will be gone. Type its id to go on", err=True)
     if confirm != tenant_id:
         raise click.UsageError("that is not its id: nothing was removed")
-    readings = on_database(session.config(), lambda pool: Tenants(pool).remove(tenant_id, actor=actor()))
+    config = session.config()
+    with database(config) as url:
+        readings = on_database(config, lambda pool: Tenants(pool).remove(tenant_id, actor=actor()))
+        sweep(url, *secret_keys(config))
     out.print(f"removed {escaped(tenant_id)}, with {readings} readings")
 
 
