@@ -25,6 +25,8 @@ _COMMANDS = {
     "secrets": "Secrets: replace the key that the stored ones are encrypted with.",
     "webhooks": "Webhooks: check what a receiver got.",
     "ledger": "Check that nothing is lost, from the tables alone.",
+    "backup": "Write everything in the database into one file, while everything works on.",
+    "restore": "Bring back what `pulse backup` wrote.",
     "docs": "Write the reference pages that are made from code.",
 }
 """Each stands in a module of its own name, imported only when it is called."""
