@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, pages, throughput, watched
+from bench import alert_storm, alerting, channels, crash, footprint, hanging, lists, pages, sizes, throughput, watched
 from bench.figures import Bench, BenchFunction, Figure, say
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ BENCHES: dict[str, BenchFunction] = {
     "chaos": crash.chaos,
     "lists": lists.lists,
     "pages": pages.pages,
+    "sizes": sizes.sizes,
 }
 
 
