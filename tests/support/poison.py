@@ -89,6 +89,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "integration_routes": ("deliver_on", "severities"),
     "integrations": ("type", "retry"),
     "quarantine_counts": ("reason",),
+    "readers": ("name", "created_by"),
     "request_keys": ("subject", "key"),
     "settings": ("name", "value"),
     "signing_keys": ("kid",),
