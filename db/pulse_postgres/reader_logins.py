@@ -86,8 +86,17 @@ def sweep(database_url: str, *secret_keys: str) -> list[str]:
         for login in sorted(left):
             with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(_END, (login,))
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(login)))
+            _drop(connection, login)
     return sorted(left)
+
+
+def _drop(connection: psycopg.Connection[Any], login: str) -> None:
+    """Drop a login; one to which an administrator granted more by hand cannot be dropped, and is locked instead."""
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(login)))
+    except psycopg.errors.DependentObjectsStillExist:
+        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(login)))
 
 
 def _existing(connection: psycopg.Connection[Any]) -> set[str]:

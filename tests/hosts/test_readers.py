@@ -209,6 +209,17 @@ def test_a_login_without_its_row_reads_nothing_and_goes_with_the_next_migration(
     assert judged(database, _LOGINS) == []
 
 
+def test_one_with_more_rights_by_hand_is_locked(pulse: Pulse, database: Database) -> None:
+    dsn = added(pulse)
+    with database.superuser() as hand:
+        ((login,),) = hand.execute(_LOGINS).fetchall()
+        hand.execute(sql.SQL("GRANT SELECT ON tenants TO {}").format(sql.Identifier(str(login))))
+        ok(pulse("readers", "remove", OURS, "--name", "grafana"))
+        with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+            psycopg.connect(dsn)
+        hand.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(str(login))))
+
+
 def test_every_query_of_the_guide_runs(pulse: Pulse, database: Database) -> None:
     """As the reader, with Grafana's macros put in as Grafana's PostgreSQL plugin does."""
     with database.superuser() as hand:
