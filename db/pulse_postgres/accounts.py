@@ -23,6 +23,9 @@ ROLES: tuple[str, ...] = (
     "pulse_deliver",  # deliveries and their attempts
 )
 
+READERS = "pulse_reader"
+"""The group of the logins of people's own tools; nobody logs in as it. See :mod:`pulse_postgres.readers`."""
+
 
 def role_password(role: str, secret_key: str) -> str:
     """Derive a role's password: HMAC-SHA256 of ``role:<role>`` under the secret key, in hex."""

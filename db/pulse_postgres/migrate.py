@@ -17,7 +17,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import MigrationList, StepBase, read_migrations
 
 from pulse_core.errors import ConfigError, SchemaError, StoreUnavailable
-from pulse_postgres.accounts import OWNER, ROLES, role_dsn
+from pulse_postgres.accounts import OWNER, READERS, ROLES, role_dsn
 from pulse_postgres.roles import ensure_roles
 from pulse_postgres.schema import TABLE, check_schema, judge, known_ids, migrations_dir
 
@@ -165,7 +165,7 @@ def _prepare_database(connection: Connection[TupleRow]) -> None:
     if row is None:
         raise SchemaError("the database has no schema 'public': create it")
     me, database, owner, superuser = row
-    everybody = sql.SQL(", ").join(map(sql.Identifier, ROLES))
+    everybody = sql.SQL(", ").join(map(sql.Identifier, (*ROLES, READERS)))
     try:
         if owner != OWNER:
             _give_away_public(connection, me, is_superuser=superuser)

@@ -12,13 +12,13 @@ import psycopg
 from psycopg import sql
 
 from pulse_core.errors import ConfigError
-from pulse_postgres.accounts import OWNER, ROLES, role_dsn, role_password, with_account
+from pulse_postgres.accounts import OWNER, READERS, ROLES, role_dsn, role_password, with_account
 
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-__all__ = ["OWNER", "ROLES", "ensure_roles", "role_dsn", "role_password", "with_account"]
+__all__ = ["OWNER", "ROLES", "ensure_roles", "role_dsn", "role_password", "scram_verifier", "with_account"]
 
 _FORBIDDEN = ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication")
 _REPAIR = {
@@ -44,10 +44,10 @@ def ensure_roles(connection: Connection[TupleRow], secret_key: str) -> None:
             sql.SQL("SELECT rolname, {} FROM pg_roles WHERE rolname = ANY(%s)").format(
                 sql.SQL(", ").join(map(sql.Identifier, _FORBIDDEN))
             ),
-            (list(ROLES),),
+            ([*ROLES, READERS],),
         )
     }
-    for role in ROLES:
+    for role in (*ROLES, READERS):
         if role not in found:
             _create(connection, role)
         _repair(connection, role, found.get(role, []), secret_key)
@@ -55,7 +55,7 @@ def ensure_roles(connection: Connection[TupleRow], secret_key: str) -> None:
 
 def _create(connection: Connection[TupleRow], role: str) -> None:
     try:
-        _patiently(connection, sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        _patiently(connection, sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
     except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
         return  # another installer was faster
     except psycopg.errors.InsufficientPrivilege as error:
@@ -66,22 +66,24 @@ def _create(connection: Connection[TupleRow], role: str) -> None:
 
 
 def _repair(connection: Connection[TupleRow], role: str, powers: list[str], secret_key: str) -> None:
-    password = role_password(role, secret_key)
-    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    words = " ".join(["LOGIN", *(_REPAIR[power] for power in powers)])
+    login: sql.Composable = sql.SQL("NOLOGIN PASSWORD NULL")
+    if role != READERS:
+        verifier = scram_verifier(connection, role, role_password(role, secret_key))
+        login = sql.SQL("LOGIN PASSWORD {}").format(sql.Literal(verifier))
+    words = sql.SQL(" ".join(_REPAIR[power] for power in powers))
     try:
-        _patiently(
-            connection,
-            sql.SQL("ALTER ROLE {} WITH {} PASSWORD {}").format(
-                sql.Identifier(role), sql.SQL(words), sql.Literal(verifier)
-            ),
-        )
+        _patiently(connection, sql.SQL("ALTER ROLE {} WITH {} {}").format(sql.Identifier(role), login, words))
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigError(
             f"the account of database_url may not alter the role {role}"
             + (f", which must not be {', '.join(powers)}" if powers else "")
             + ": connect as the account that made it, or as a superuser"
         ) from error
+
+
+def scram_verifier(connection: Connection[TupleRow], role: str, password: str) -> str:
+    """What the server keeps of a password, so that the password itself is in no statement and in no log."""
+    return connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
 
 
 def _patiently(connection: Connection[TupleRow], statement: sql.Composed) -> None:

@@ -140,6 +140,7 @@ class Platform:
 
     async def _start_postgres(self) -> None:
         from pulse_postgres.migrate import migrate  # noqa: PLC0415 - not needed with a database of one's own
+        from pulse_postgres.reader_logins import sweep  # noqa: PLC0415 - the same
 
         self._postgres = embedded(self.config)
         with self.story.step("PostgreSQL starts"):
@@ -147,6 +148,7 @@ class Platform:
         self._reviving = asyncio.create_task(self._postgres.supervise(), name="postgres")
         with self.story.step("the schema is brought up to date"):
             await asyncio.to_thread(migrate, self.url, self.secret_keys[0])
+            await asyncio.to_thread(sweep, self.url, self.secret_keys[0])
 
     def _role(self, name: str) -> Program:
         file = ["--config", str(self._config_file.absolute())] if self._config_file else []

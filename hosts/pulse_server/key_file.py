@@ -28,9 +28,27 @@ def keys(path: Path) -> list[str]:
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"{path}: others may read the secret key; run `chmod 600 {path}`")
     found = path.read_text("ascii", errors="replace").split()
-    if not found or any(len(key) < _SHORTEST for key in found):
+    if not found or not all(fits(key) for key in found):
         raise ConfigError(f"{path}: a key has at least {_SHORTEST} characters; restore it from your backup")
     return found
+
+
+def fits(key: str) -> bool:
+    """Whether a key can stand in such a file. One of the configuration's may be otherwise."""
+    return len(key) >= _SHORTEST and key.isascii() and key.split() == [key]
+
+
+def put(path: Path, lines: Sequence[str]) -> None:
+    """Make the file from a backup's keys. Raises ConfigError when there is one meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _written(path, lines)
+    try:
+        path.hardlink_to(scratch)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists: it is not replaced") from error
+    finally:
+        scratch.unlink()
+    _sync(path.parent)
 
 
 def add(path: Path) -> int:

@@ -20,6 +20,7 @@ from bench import (
     hanging,
     lists,
     pages,
+    sizes,
     telemetry,
     throughput,
     watched,
@@ -50,6 +51,7 @@ BENCHES: dict[str, BenchFunction] = {
     "lists": lists.lists,
     "pages": pages.pages,
     "telemetry": telemetry.telemetry,
+    "sizes": sizes.sizes,
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pulse_postgres.roles import ROLES
+from pulse_postgres.accounts import READERS, ROLES
 from support import two_tenants
 from support.policies import POLICIES, SUSPENDED
 from support.reach import Table
@@ -44,6 +44,7 @@ def filled(postgres: PostgresServer) -> Iterator[Database]:
     two_tenants.fill(database)
     with database.superuser() as hand:
         hand.execute("UPDATE tenants SET status = 'SUSPENDED' WHERE tenant_id = %s", (SUSPENDED,))
+        hand.execute("INSERT INTO readers (tenant_id, name, login) VALUES ('tenant-a', 'owner', 'pulse_owner')")
         hand.execute("INSERT INTO signing_keys VALUES ('k', '', '', now(), now())")
     yield database
     database.drop()
@@ -53,7 +54,7 @@ def filled(postgres: PostgresServer) -> Iterator[Database]:
 def connection(filled: Database) -> Iterator[Connection]:
     """The superuser, in a transaction in which every role has every right: policies alone hold it back."""
     with psycopg.connect(filled.url) as opened:
-        opened.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {', '.join(ROLES)}".encode())
+        opened.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {', '.join((*ROLES, READERS))}".encode())
         yield opened
         opened.rollback()
 
@@ -139,7 +140,8 @@ def weakened(connection: Connection, table: str) -> Iterator[tuple[str, str]]:
     for name, _, roles, command, using, check in look(connection, _POLICIES, table):
         policy = f"POLICY {name} ON {table}"
         yield f"{name}: dropped", f"DROP {policy}"
-        yield f"{name}: everybody's", f"ALTER {policy} TO PUBLIC"
+        readers = "ALTER POLICY reader ON readers TO PUBLIC; " if "readers" in (using or "") else ""
+        yield f"{name}: everybody's", f"{readers}ALTER {policy} TO PUBLIC"
         if using not in {None, "true"}:
             yield f"{name}: sees all", f"ALTER {policy} USING (true)"
         if command in {"ALL", "INSERT", "UPDATE"} and (check or using) != "true":

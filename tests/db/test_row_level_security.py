@@ -23,7 +23,7 @@ TENANT_TABLES = {
     "tenants", "devices", "activation_codes", "device_state", "telemetry", "alerts", "alert_changes", "integrations",
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
-    "request_keys", "device_commands", "accepted_counts", "device_connections", "metric_catalogue",
+    "request_keys", "device_commands", "accepted_counts", "device_connections", "metric_catalogue", "readers",
     "telemetry_marks", "telemetry_hours", "telemetry_exports", "telemetry_export_pieces",
 }  # fmt: skip
 WITHOUT_TENANT = {

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pulse_core.errors import PermanentFailure
 from pulse_core.principal import Role
 from pulse_core.records import MsgType, WriteSet
-from pulse_postgres.telemetry import _EVENTS, PostgresTelemetryStore
+from pulse_postgres.telemetry import PostgresTelemetryStore
 from pulse_server.web import metrics_seen
 from pulse_server.web.metrics import explained
 from support.admin import Admin, Caller, admin_api
@@ -278,12 +278,3 @@ async def test_events_stand_on_the_devices_page_the_newest_first(browser: Browse
         assert len([each for _, each in page.elements if "data-event-at" in each]) == 2
     assert "None so far" in (await browser.go("/customer/devices/tank/events")).text
     assert (await browser.go("/customer/devices/theirs/events")).status == 404
-
-
-async def test_events_are_found_by_their_index(customer: Caller, database: Database) -> None:
-    """However many readings lie between them."""
-    statement = _EVENTS.replace("$6", "'{event}'").replace("$5", "10").replace("$4", "2e15").replace("$3", "0")
-    with database.superuser() as hand:
-        plan = hand.execute(f"EXPLAIN {statement}".replace("$1", "'t'").replace("$2", "'d'").encode()).fetchall()
-        days = hand.execute("SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'telemetry_events'::regclass")
-        assert all(any(f" {day} " in str(line) for line in plan) for (day,) in days.fetchall()), plan

@@ -92,6 +92,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "integrations": ("type", "retry"),
     "metric_catalogue": ("name",),
     "quarantine_counts": ("reason",),
+    "readers": ("name", "created_by"),
     "request_keys": ("subject", "key"),
     "settings": ("name", "value"),
     "signing_keys": ("kid",),

@@ -28,6 +28,11 @@ REMOVE = Policy(
     None,
 )
 """Rows of tenants that are not at work."""
+READER = Policy(
+    "SELECT", "(tenant_id = ( SELECT r.tenant_id\n   FROM readers r\n  WHERE (r.login = CURRENT_USER)))", None
+)
+"""Rows of the tenant whose login this is, whatever the transaction says."""
+READER_ITSELF = Policy("SELECT", "((login = CURRENT_USER) AND active)", None)
 
 FORGET = Policy(
     "ALL",
@@ -44,13 +49,13 @@ _SEEN = {"web": (OWN,), "operator": (READ,)}
 
 POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "tenants": {**_SEEN, "admin": (ALL,), "auth": (ALL,), "pipeline": (ALL,)},
-    "devices": {**_SEEN, "admin": (ALL,), "auth": (ALL,), "pipeline": (ALL,)},
+    "devices": {**_SEEN, "admin": (ALL,), "auth": (ALL,), "pipeline": (ALL,), "reader": (READER,)},
     "activation_codes": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
-    "device_state": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,)},
-    "telemetry": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
+    "device_state": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,), "reader": (READER,)},
+    "telemetry": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,), "reader": (READER,)},
     "telemetry_marks": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
     "telemetry_hours": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
-    "alerts": {**_SEEN, "pipeline": (ALL,), "deliver": (ALL,)},
+    "alerts": {**_SEEN, "pipeline": (ALL,), "deliver": (ALL,), "reader": (READER,)},
     "alert_changes": {**_SEEN, "pipeline": (ALL,)},
     "integrations": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,), "deliver": (ALL,)},
     "integration_routes": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,), "deliver": (READ,)},
@@ -60,10 +65,11 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "quarantine": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "quarantine_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
     "accepted_counts": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
-    "device_labels": {**_SEEN, "admin": (ALL,)},
+    "device_labels": {**_SEEN, "admin": (ALL,), "reader": (READER,)},
     "metric_catalogue": {**_SEEN, "admin": (ALL,)},
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
     "device_connections": {**_SEEN, "pipeline": (ALL,)},
+    "readers": {**_SEEN, "admin": (ALL,), "reader": (READER_ITSELF,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},
     "telemetry_exports": {**_SEEN, "admin": (ALL,)},
     "telemetry_export_pieces": {"web": (OWN,)},
@@ -100,8 +106,12 @@ def _admitted(policy: Policy, rows: frozenset[str], tenant_id: str | None) -> fr
         return rows & {tenant_id or "(none)"}
     if policy in {REMOVE, FORGET}:
         return rows & {SUSPENDED}
+    if policy in {READER, READER_ITSELF}:
+        return rows & {READ_BY}
     return rows
 
 
 SUSPENDED = "tenant-b"
 """The one of the two tenants that is not at work while policies are tried."""
+READ_BY = "tenant-a"
+"""The one that pulse_reader reads in the rows of :mod:`support.two_tenants`, as if it were a login itself."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from pulse_postgres.roles import ROLES
+from pulse_postgres.accounts import READERS, ROLES
 from support import policies
 from support.two_tenants import TENANTS
 
@@ -54,7 +54,7 @@ class Table:
     def differences(self) -> Iterator[Difference]:
         """Everything that is not as :mod:`support.policies` says; lazily, so that whoever needs one waits for one."""
         rows = frozenset(self._rows)
-        for role in ROLES:
+        for role in (*ROLES, READERS):
             for tenant_id in (OURS, None):
                 wanted = {
                     command: policies.expected(self.name, role, command, rows, tenant_id)

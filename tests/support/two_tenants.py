@@ -52,6 +52,8 @@ INSERT INTO telemetry_exports (tenant_id, export_id, format, ends_at, status, by
     expires_at) VALUES (%(t)s, %(id)s, 'csv', '2030-01-01', 'DONE', 8, 1, 'test', now(), now() + interval '1 hour');
 INSERT INTO telemetry_export_pieces VALUES (%(t)s, %(id)s, 0, %(piece)s);
 INSERT INTO request_keys (tenant_id, subject, key, request) VALUES (%(t)s, 'token:n', 'k', '');
+INSERT INTO readers (tenant_id, name, login)
+    VALUES (%(t)s, 'grafana', CASE %(t)s WHEN 'tenant-a' THEN 'pulse_reader' ELSE 'reader_of_' || %(t)s END);
 INSERT INTO refresh_tokens (tenant_id, session_id, token_hash) VALUES (%(t)s, %(id)s, %(hash)s);
 INSERT INTO browser_sessions (tenant_id, session_id, id_hash, provider, subject, role, tokens, expires_at, tokens_until,
     renew_at) VALUES (%(t)s, %(id)s, %(hash)s, 'accounts', 'user:u', 'customer_viewer', '', now(), now(), now());

@@ -20,11 +20,14 @@ _COMMANDS = {
     "integrations": "Integrations: where a tenant's alerts go.",
     "routes": "Routes: who is told of what.",
     "tokens": "API tokens: how programs prove who they are.",
+    "readers": "Readers: logins with which a tenant's own tools (Grafana) read its data by SQL.",
     "users": "Users: people and programs with a password.",
     "keys": "Keys: replace the one that signs tokens.",
     "secrets": "Secrets: replace the key that the stored ones are encrypted with.",
     "webhooks": "Webhooks: check what a receiver got.",
     "ledger": "Check that nothing is lost, from the tables alone.",
+    "backup": "Write everything in the database into one file, while everything works on.",
+    "restore": "Bring back what `pulse backup` wrote.",
     "docs": "Write the reference pages that are made from code.",
 }
 """Each stands in a module of its own name, imported only when it is called."""

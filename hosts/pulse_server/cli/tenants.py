@@ -11,11 +11,14 @@ from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_postgres.identity.users import Users
 from pulse_postgres.provisioning import Provisioning
+from pulse_postgres.reader_logins import sweep
 from pulse_postgres.tenants import Tenants
 from pulse_server.cli.base import Session, err, escaped, json_option, out, pass_session, print_items
 from pulse_server.cli.work import actor, checked, everything, on_database
+from pulse_server.database import database
 from pulse_server.inputs import TenantBody, UserBody
 from pulse_server.new_passwords import NewPassword, NewPasswords
+from pulse_server.secret_key import secret_keys
 from pulse_server.telemetry import opened
 
 if TYPE_CHECKING:
@@ -91,7 +94,9 @@ def remove(session: Session, tenant_id: str, confirm: str | None) -> None:
     if confirm != tenant_id:
         raise click.UsageError("that is not its id: nothing was removed")
     config = session.config()
-    readings = on_database(config, lambda pool: _removed(pool, load_plugins(config), tenant_id))
+    with database(config) as url:
+        readings = on_database(config, lambda pool: _removed(pool, load_plugins(config), tenant_id))
+        sweep(url, *secret_keys(config))
     out.print(f"removed {escaped(tenant_id)}, with {readings} readings")
 
 
