@@ -98,6 +98,7 @@ class BesideStore(TelemetryStore):
         self._beside = Beside(self.config.path)
         self._sqlite = sqlite3.connect(self.config.path, timeout=30, isolation_level=None)
         self._sqlite.execute("PRAGMA journal_mode = WAL")
+        self._sqlite.execute("PRAGMA synchronous = OFF")  # processes are killed, machines are not
         self._sqlite.executescript(_TABLES)
 
     async def close(self) -> None:
