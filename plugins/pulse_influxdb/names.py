@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 
@@ -11,7 +12,8 @@ LONGEST_DATABASE = 64
 
 _KEPT = re.compile(r"[A-Za-z0-9_-]+")
 _HASHED = re.compile(r".*-x[0-9a-f]{20}")
-_TABLE = re.compile(r"(readings|forgotten)_(\d+)")
+_TABLE = re.compile(r"(readings|forgotten)_(\d{4})(\d\d)(\d\d)", re.ASCII)
+_EPOCH = dt.date(1970, 1, 1)
 _SIGNS = re.compile(r"""[\x00-\x20\x7f-\x9f"'%,;=\\\u2028\u2029\ud800-\udfff]""")
 _SIGN = re.compile(r"%([0-9a-f]{1,4})\.")
 _EMPTY = "%."
@@ -31,19 +33,20 @@ def database_of(prefix: str, tenant_id: str) -> str:
 
 
 def readings_of(day: int) -> str:
-    """The table of a day's readings; ``day`` counts from the epoch."""
-    return f"readings_{day}"
+    """The table of a day's readings, as ``readings_20260131``; ``day`` counts from the epoch."""
+    return f"readings_{_date(day)}"
 
 
 def forgotten_on(day: int) -> str:
     """The table of what was forgotten on a day."""
-    return f"forgotten_{day}"
+    return f"forgotten_{_date(day)}"
 
 
 def days_of(tables: list[str], kind: str) -> list[int]:
     """The days of which there is a table of a kind (``readings``, ``forgotten``), in order."""
     found = (_TABLE.fullmatch(table) for table in tables)
-    return sorted(int(each[2]) for each in found if each and each[1] == kind)
+    dates = (dt.date(int(each[2]), int(each[3]), int(each[4])) for each in found if each and each[1] == kind)
+    return sorted((date - _EPOCH).days for date in dates)
 
 
 def word(text: str) -> str:
@@ -58,3 +61,7 @@ def word(text: str) -> str:
 def text_of(said: str) -> str:
     """What :func:`word` was made of."""
     return "" if said == _EMPTY else _SIGN.sub(lambda sign: chr(int(sign[1], 16)), said)
+
+
+def _date(day: int) -> str:
+    return f"{_EPOCH + dt.timedelta(days=day):%Y%m%d}"

@@ -10,7 +10,7 @@ from pulse_influxdb.asking import number
 from pulse_influxdb.names import text_of, word
 from pulse_influxdb.packed import NUMBER, names_in, unpacked
 from pulse_influxdb.pages import COLUMNS, reading_of, selected
-from pulse_influxdb.place import LAST_US, KeptInInflux
+from pulse_influxdb.place import LAST_US, KeptInInflux, all_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,9 +120,12 @@ class CountedInInflux(KeptInInflux):
         asked: list[tuple[str | None, list[str]]] = [(None, every)]
         if len(members) <= _GROUPS_ASKED:
             asked = list(members.items())
-        for one, devices in asked if names else []:
-            of_group = _narrowed(wanted, tuple(devices), names)
-            await self._count(of_group, bucket_us, found, groups, one)
+        counts = [
+            self._count(_narrowed(wanted, tuple(devices), names), bucket_us, found, groups, one)
+            for one, devices in asked
+            if names
+        ]
+        await all_of(counts)
         told = {
             group: [
                 _series(name, dict(zip(names, each, strict=True))[name], aggregates) for name in wanted.metrics or ()

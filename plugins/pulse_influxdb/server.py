@@ -28,6 +28,11 @@ _CONFLICT = 409
 _NOT_FOUND = 404
 _TO_BLAME = {400, 413, 422}
 """What is sent is at fault: the same again would be refused again."""
+_COME_BACK = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+"""After an outage gRPC would not look for the server for up to two minutes; lanes ask every second."""
 _TOO_MUCH = ("exceed file limit", "resources exhausted")
 
 
@@ -72,6 +77,7 @@ class Server:
                     timeout=int(config.write_timeout_s * 1000),
                 )
             },
+            flight_client_options={"generic_options": list(_COME_BACK)},
             query_timeout=int(config.query_timeout_s * 1000),
             connection_pool_maxsize=config.writes_at_once,
             **options,
