@@ -36,6 +36,7 @@ class KeptInInflux(TelemetryStore):
         super().__init__(config)
         self.options = cast("InfluxConfig", config)
         self._connected: Server | None = None
+        self._shared_is_there = False
 
     async def open(self, database: Any) -> None:  # noqa: ARG002 - we have a database of our own
         """Connect. A server that is away is no reason not to start: nothing is acknowledged until it is back.
@@ -105,16 +106,21 @@ class KeptInInflux(TelemetryStore):
 
         return await steady(attempt)
 
+    async def make_shared(self) -> None:
+        """Make the database that tenants share, if that was not done before. Raises LinesRefusedError."""
+        if not self._shared_is_there:
+            await self.server.create_database(self.options.shared_database)
+            self._shared_is_there = True
+
     async def _make_room(self) -> None:
-        there = await self.server.databases()
-        room = self.options.max_databases
         if self.options.tenancy == "shared":
-            if self.options.shared_database not in there:
-                try:
-                    await self.server.create_database(self.options.shared_database)
-                except LinesRefusedError as error:
-                    raise ConfigError(f"plugins.influxdb.shared_database: InfluxDB makes none: {error}") from error
-        elif len(there) >= room and not await self.all_databases():
+            try:
+                await self.make_shared()
+            except LinesRefusedError as error:
+                raise ConfigError(f"plugins.influxdb.shared_database: InfluxDB makes none: {error}") from error
+            return
+        there, room = await self.server.databases(), self.options.max_databases
+        if len(there) >= room and not any(name.startswith(self.options.database_prefix) for name in there):
             raise ConfigError(
                 f"plugins.influxdb.tenancy: the server holds {len(there)} databases of others and allows {room}, so "
                 'there is no room for a tenant: say tenancy = "shared", or raise max_databases if it allows more'

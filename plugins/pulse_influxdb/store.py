@@ -42,14 +42,16 @@ class InfluxTelemetryStore(CountedInInflux, ReadFromInflux):
 
     async def open_tenant(self, tenant_id: str) -> None:
         """See :meth:`TelemetryStore.open_tenant`: a database, where each tenant has its own."""
-        name = self.database(tenant_id)
-        there = await self.server.databases()
-        if name in there:
-            return
         advice = 'let tenants share one: plugins.influxdb.tenancy = "shared" (docs/how-to/influxdb.md)'
-        if len(there) >= self.options.max_databases:
-            raise PermanentFailure(f"InfluxDB holds {len(there)} databases and allows no more; {advice}")
         try:
+            if self.options.tenancy == "shared":
+                await self.make_shared()
+                return
+            name, there = self.database(tenant_id), await self.server.databases()
+            if name in there:
+                return
+            if len(there) >= self.options.max_databases:
+                raise PermanentFailure(f"InfluxDB holds {len(there)} databases and allows no more; {advice}")
             await self.server.create_database(name)
         except LinesRefusedError as error:
             raise PermanentFailure(f"InfluxDB makes no database for this tenant: {error}; {advice}") from error
