@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pytest
-import urllib3
-from hypothesis import given
-from hypothesis import strategies as st
-from influxdb_client_3 import InfluxDBClient3, Point, WriteOptions, WriteType
+from influxdb_client_3 import Point, WriteOptions, WriteType
 from influxdb_client_3.exceptions import InfluxDB3ClientQueryError, InfluxDBError, InfluxDBPartialWriteError
 
-from support.influx_lines import RefusedLineError, parse, written
+from support.influx_client import connected, doubled, escaped, http, identifier, rows
 from support.influx_server import influx_server
-from support.influx_tables import Limits
-from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from influxdb_client_3 import InfluxDBClient3
+
     from support.influx_server import InfluxServer
 
-FIELD = "iox::column_type::field::"
+
 AT_NS = 1_700_000_000_123_456_789
 HOSTILE = [
     "a b,c=d",
@@ -52,41 +46,6 @@ async def server() -> AsyncIterator[InfluxServer]:
 def client(server: InfluxServer) -> Iterator[InfluxDBClient3]:
     with connected(server) as client:
         yield client
-
-
-def connected(server: InfluxServer, **options: Any) -> InfluxDBClient3:
-    """InfluxDB's own client, asked for no more than an answer within two seconds."""
-    usual: dict[str, Any] = {"write_use_v2_api": False, "write_timeout": 2_000, "query_timeout": 2_000}
-    there = {"host": server.url, "token": server.token, "database": "pulse"}
-    return InfluxDBClient3(**{**there, **usual, **options})
-
-
-def rows(client: InfluxDBClient3, sql: str, **params: Any) -> list[dict[str, Any]]:
-    """What a query finds, times in nanoseconds."""
-    table: pa.Table = client.query(sql, query_parameters=params)
-    for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type):
-            table = table.set_column(at, field.name, table.column(at).cast(pa.int64()))
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found
-
-
-def http(server: InfluxServer, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
-    headers = {"Authorization": f"Bearer {server.token}"}
-    return urllib3.request(method, server.url + path, headers=headers, retries=False, **options)
-
-
-def identifier(name: str) -> str:
-    quoted = name.replace('"', '""')
-    return f'"{quoted}"'
-
-
-def doubled(text: str) -> str:
-    return text.replace("\\", "\\\\")
-
-
-def escaped(text: str, signs: str = ",= ") -> str:
-    return "".join(f"\\{char}" if char in signs else char for char in text)
 
 
 class TestWriting:
@@ -150,93 +109,6 @@ class TestWriting:
             client.write([Point("m").field("x", float(at)).time(at) for at in range(12)])
         with connected(server) as client:
             assert rows(client, "SELECT count(*) AS n FROM m") == [{"n": 12}]
-
-
-class TestRefusing:
-    LINES = "m,t=a x=1 1\n\nrubbish\nm,t=a x=1i 2\nm x=1,t=2 3\n# said\nm,x=1 y=1 4\nm,t=b x=2 5"
-    REFUSED = (
-        (2, "Expected at least one space character, got ``"),
-        (3, f"invalid column type for column 'x', expected {FIELD}float, got {FIELD}integer"),
-        (4, f"invalid column type for column 't', expected iox::column_type::tag, got {FIELD}float"),
-        (5, f"invalid column type for column 'x', expected {FIELD}float, got iox::column_type::tag"),
-    )
-
-    def test_lines_are_refused_one_by_one(self, client: InfluxDBClient3) -> None:
-        with pytest.raises(InfluxDBPartialWriteError) as caught:
-            client.write(self.LINES)
-        told = tuple((each.line_number, each.error_message) for each in caught.value.line_errors)
-        assert told == self.REFUSED
-        assert caught.value.line_errors[1].original_line == "m,t=a x=1i 2"
-        assert rows(client, "SELECT t, x FROM m ORDER BY time") == [{"t": "a", "x": 1.0}, {"t": "b", "x": 2.0}]
-
-    def test_or_nothing_is_taken(self, server: InfluxServer, client: InfluxDBClient3) -> None:
-        with pytest.raises(InfluxDBPartialWriteError) as caught:
-            client.write(self.LINES, accept_partial=False)
-        assert [(each.line_number, each.error_message) for each in caught.value.line_errors] == [self.REFUSED[0]]
-        assert rows(client, "SELECT * FROM information_schema.tables WHERE table_schema = 'iox'") == []
-        assert server.writes == 0
-
-    def test_a_refused_line_makes_no_column(self, client: InfluxDBClient3) -> None:
-        with pytest.raises(InfluxDBPartialWriteError):
-            client.write("m x=1 1\nm y=1,x=1i 2\nm y=true 3")
-        assert rows(client, "SELECT * FROM m WHERE y") == [{"time": 3, "x": None, "y": True}]
-
-    @pytest.mark.parametrize(
-        ("line", "message"),
-        [
-            ("", "no lines"),
-            ("#x", "no lines"),
-            ("m", "at least one space"),
-            (",a=b x=1", "Invalid measurement"),
-            ("\x00 x=1", "Invalid measurement"),
-            ("m, x=1", "Expected tag key"),
-            ("m,a= x=1", "Expected tag value"),
-            ("m,a x=1", "could not find equals sign"),
-            ("m,a=1,a=2 x=1", 'duplicate tags, but "a"'),
-            ("m,a=b\\\\ x=1", "may not end with a backslash"),
-            ("m x=1,x=2", "multiple instances of 'x'"),
-            ("m x=NaN", "No fields"),
-            ("m x=inf", "No fields"),
-            ("m x=", "No fields"),
-            ('m x="open', "No fields"),
-            ('m x="a\\"', "No fields"),
-            ("m =1", "No fields"),
-            ("m x=1,y= 5", "trailing content: `,y= 5`"),
-            ("m x=1 soon", "trailing content: ` soon`"),
-            ("m x=1\t5", "trailing content"),
-            ("m x=1 1 1", "trailing content"),
-            ("m x=+1", "No fields"),
-            ("m x=1.", "trailing content: `.`"),
-            ("m x=9223372036854775808i", "Unable to parse integer"),
-            ("m x=18446744073709551616u", "Unable to parse unsigned"),
-            ("m x=1 9223372036854775808", "Unable to parse timestamp"),
-            ("m \x00=1", "NUL"),
-            ("m time=1", "expected iox::column_type::timestamp"),
-            ("m,time=1 x=1", "expected iox::column_type::timestamp"),
-            (f'm x="{"a" * 65_537}"', "greater than 64KB"),
-        ],
-    )
-    def test_what_is_no_line(self, client: InfluxDBClient3, line: str, message: str) -> None:
-        with pytest.raises(InfluxDBError, match=message.replace("'", ".")):
-            client.write(line)
-        with pytest.raises(InfluxDB3ClientQueryError, match="not found"):
-            client.query("SELECT * FROM m")
-
-    async def test_limits(self) -> None:
-        async with influx_server(Limits(databases=2, tables=2, columns=4, tag_columns=2)) as server:
-            with connected(server) as client:
-                client.write("m x=1,y=1,z=1")
-                for line, what in (("m w=1", "columns"), ("m,t=1 x=1", "columns"), ("n,a=1,b=1,c=1 x=1", "columns")):
-                    with pytest.raises(InfluxDBPartialWriteError, match=f"exceed number of .*{what}") as caught:
-                        client.write(line)
-                    assert caught.value.response.status == 422
-                client.write("n x=1\nm x=2")
-                with pytest.raises(InfluxDBPartialWriteError, match="number of tables limit of 2"):
-                    client.write("o x=1")
-                client.write("m x=1", database="two")
-                with pytest.raises(InfluxDBError, match="a new database would exceed limit of 2") as refused:
-                    client.write("m x=1", database="three")
-                assert refused.value.response.status == 422
 
 
 class TestAsking:
@@ -308,10 +180,13 @@ class TestAsking:
             "SELECT * FROM m",
             "SELECT * FROM m WHERE time >= '1970-01-01T02:00:00Z'",
             "SELECT * FROM m WHERE time < '1970-01-01T02:00:00Z' OR x = 1",
+            "SELECT * FROM m WHERE (d = 'b' AND time > '1970-01-01T07:00:00Z') OR (x = 1 AND time < $since)",
+            "SELECT * FROM m WHERE d = 'a' AND (x = 1 OR (d = 'b' AND time < $since AND x = 2))",
             "SELECT * FROM (SELECT max(time) AS time FROM m) WHERE time > '1970-01-01T07:00:00Z'",
+            "SELECT * FROM (SELECT * FROM m ORDER BY x LIMIT 9) WHERE time > '1970-01-01T07:00:00Z'",
         ):
             with pytest.raises(InfluxDB3ClientQueryError, match="exceed file limit of 3 parquet files"):
-                client.query(sql)
+                rows(client, sql, since="1970-01-01T02:00:00Z")
         for sql in (
             "SELECT * FROM m WHERE time > '1970-01-01T06:00:00Z'",
             "SELECT * FROM m WHERE time >= $since AND time < '1970-01-01T05:00:00Z' AND (x > 1 OR d = 'b')",
@@ -371,105 +246,3 @@ class TestDatabases:
         assert http(server, "GET", "/health").data == b"OK"
         assert client.get_server_version() == http(server, "GET", "/ping").json()["version"]
         assert http(server, "GET", "/elsewhere").status == 404
-
-
-class TestTrouble:
-    @pytest.mark.parametrize("v2", [True, False])
-    def test_nobody_without_the_token(self, server: InfluxServer, v2: bool) -> None:
-        with connected(server, token="of-another", write_use_v2_api=v2) as client:
-            with pytest.raises(InfluxDBError) as refused:
-                client.write("m x=1")
-            assert refused.value.response.status == 401
-            with pytest.raises(InfluxDB3ClientQueryError, match="Unauthenticated"):
-                client.query("SELECT 1")
-        for path in ("/health", "/api/v3/configure/database?format=json"):
-            assert urllib3.request("GET", server.url + path, retries=False).status == 401
-        assert (server.writes, server.queries) == (0, 0)
-
-    async def test_what_was_written_outlives_an_outage(self, server: InfluxServer, client: InfluxDBClient3) -> None:
-        client.write("m x=1")
-        client.query("SELECT 1")
-        url = server.url
-        for _ in range(2):
-            await server.stop()
-            with pytest.raises(urllib3.exceptions.HTTPError):
-                client.write("m x=2")
-            with pytest.raises(InfluxDB3ClientQueryError, match=r"[Uu]navailable"):
-                client.query("SELECT 1")
-            await server.start()
-        assert server.url == url
-        client.write("m x=3")
-        with connected(server) as another:
-            assert rows(another, "SELECT x FROM m ORDER BY x") == [{"x": 1.0}, {"x": 3.0}]
-
-    async def test_a_write_that_waits_is_lost_in_an_outage(self, server: InfluxServer, client: InfluxDBClient3) -> None:
-        client.write("m x=1")
-        server.flush_s = 0.2
-        writing = asyncio.ensure_future(asyncio.to_thread(client.write, "m x=2"))
-        await until(lambda: server.waiting, every_s=0)
-        await server.stop()
-        with pytest.raises(urllib3.exceptions.HTTPError):
-            await writing
-        await server.start()
-        await until(lambda: not server.waiting, every_s=0)
-        with connected(server) as another:
-            assert rows(another, "SELECT x FROM m") == [{"x": 1.0}]
-
-    def test_unavailable(self, server: InfluxServer, client: InfluxDBClient3) -> None:
-        server.mood = "unavailable"
-        with pytest.raises(InfluxDBError) as refused:
-            client.write("m x=1")
-        assert refused.value.response.status == 503
-        with pytest.raises(InfluxDB3ClientQueryError, match=r"[Uu]navailable"):
-            client.query("SELECT 1")
-        server.mood = "well"
-        client.write("m x=1")
-        assert (len(rows(client, "SELECT x FROM m")), server.writes, server.queries) == (1, 1, 2)
-
-    def test_hanging(self, server: InfluxServer) -> None:
-        with connected(server, write_timeout=150, query_timeout=150) as client:
-            client.write("m x=1")
-            server.mood = "hanging"
-            with pytest.raises(urllib3.exceptions.TimeoutError):
-                client.write("m x=2")
-            with pytest.raises(InfluxDB3ClientQueryError, match=r"[Dd]eadline"):
-                client.query("SELECT 1")
-            server.mood = "well"
-            assert {"x": 1.0} in rows(client, "SELECT x FROM m")
-
-    def test_a_write_that_is_taken_without_an_answer(self, server: InfluxServer, client: InfluxDBClient3) -> None:
-        server.mood = "silent"
-        with pytest.raises(urllib3.exceptions.HTTPError):
-            client.write("m x=1 1")
-        server.mood = "well"
-        client.write("m x=1 1")
-        assert (rows(client, "SELECT x FROM m"), server.writes) == ([{"x": 1.0}], 2)
-
-
-class TestLines:
-    """The parser alone."""
-
-    NAMES = st.text(st.characters(exclude_characters="\0\n\t\\", exclude_categories=["Cs"]), min_size=1, max_size=9)
-
-    @given(NAMES, st.dictionaries(NAMES, NAMES, max_size=3), NAMES, st.text(st.characters(exclude_categories=["Cs"])))
-    def test_what_was_escaped_is_read_as_it_was(self, name: str, tags: dict[str, str], key: str, text: str) -> None:
-        said = "".join(f",{escaped(tag)}={escaped(value)}" for tag, value in tags.items())
-        quoted = doubled(text).replace('"', '\\"')
-        line = f'{escaped(name, ", ")}{said} {escaped(key)}="{quoted}",n{escaped(key)}=-1.5e3 -7'
-        if name.startswith(("#", " ")):
-            line = "\\" + line.removeprefix("\\")
-            name = name if name.startswith(" ") else "\\" + name
-        read = [parse(each) for each in written(f"{line}\n\n{line}")]
-        assert [(each.measurement, each.tags, each.timestamp) for each in read] == [(name, tags, -7)] * 2
-        assert read[0].fields == {key: ("string", text), f"n{key}": ("float", -1500.0)}
-
-    @given(st.text('m,= \\"ab1iu.-e\n\t#t', max_size=30))
-    def test_anything_is_a_line_or_refused(self, text: str) -> None:
-        for line in written(text):
-            try:
-                read = parse(line)
-            except RefusedLineError:
-                continue
-            assert read.measurement
-            assert read.fields
-            json.dumps([read.tags, read.fields])

@@ -54,12 +54,15 @@ def _scans(plan: Any, since: int, until: int) -> Iterator[tuple[str, int, int]]:
         yield from _scans(below, since, until)
 
 
-def _terms(shown: str) -> Iterator[str]:
-    """What a filter joins by AND at its outermost."""
+def _terms(shown: str) -> list[str]:
+    """What a filter joins by AND at its outermost; nothing, if there is an OR there."""
+    terms: list[str] = []
     depth = start = 0
-    for found in re.finditer(r"[()]| AND ", shown):
-        if found[0] == " AND " and depth == 0:
-            yield shown[start : found.start()]
-            start = found.end()
+    for found in re.finditer(r"[()]| AND | OR ", shown):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
-    yield shown[start:]
+        if depth == 0 and found[0] == " OR ":
+            return []
+        if depth == 0 and found[0] == " AND ":
+            terms.append(shown[start : found.start()])
+            start = found.end()
+    return [*terms, shown[start:]]

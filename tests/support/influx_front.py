@@ -26,9 +26,7 @@ class Front:
         self._connections: dict[asyncio.Task[None], set[StreamWriter]] = {}
         self._passing = asyncio.Event()
         self._passing.set()
-        self._place = socket.socket()
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
+        self._place = _bound(0)
         self.port: int = self._place.getsockname()[1]
 
     async def open(self) -> None:
@@ -41,9 +39,7 @@ class Front:
         if self._server:
             self._server.close()
             self._server = None
-            self._place = socket.socket()
-            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._place.bind(("127.0.0.1", self.port))
+            self._place = _bound(self.port)
         await self.break_all()
 
     async def break_all(self) -> None:
@@ -89,3 +85,11 @@ class Front:
                 await target.drain()
             if target.can_write_eof():
                 target.write_eof()
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket that holds a port; asyncio sends at once only on one whose protocol is said to be TCP."""
+    held = socket.socket(proto=socket.IPPROTO_TCP)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held

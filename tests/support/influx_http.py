@@ -33,9 +33,11 @@ LONGEST_BODY_BYTES = 10 * 1024 * 1024
 class HttpDoor:
     """Answers requests with what the given functions do."""
 
-    def __init__(self, store: Store, token: Callable[[], str], write: Write, query: Query) -> None:
+    def __init__(
+        self, store: Store, token: Callable[[], str], write: Write, query: Query, stay_well: Callable[[], None]
+    ) -> None:
         self.store = store
-        self._token, self._write, self._query = token, write, query
+        self._token, self._write, self._query, self._stay_well = token, write, query, stay_well
         self._runner: web.AppRunner | None = None
         self._routes: dict[tuple[str, str], Callable[[web.Request], Awaitable[web.Response]]] = {
             ("POST", WRITE): self._write_v3,
@@ -73,6 +75,7 @@ class HttpDoor:
         if route is None:
             return web.Response(status=404, text="not found")
         try:
+            self._stay_well()
             return await route(request)
         except InfluxError as error:
             if request.path == V2_WRITE:

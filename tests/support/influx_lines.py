@@ -123,21 +123,18 @@ class _Reader:
 
     def text(self, stops: str, escapes: str = "\\,= ") -> str:
         """A name or a tag's value, with its escapes undone."""
-        plain = _plain(stops + BLANKS + "\\")
-        parts: list[str] = []
-        while self.at < len(self.line):
+        plain = _plain(stops)
+        found = self.match(plain)
+        parts = [found[0]] if found else []
+        while self.passes("\\"):
+            after = self.line[self.at : self.at + 1]
+            parts.append(after if after and after in escapes else "\\" + after)
+            self.at += len(after)
             if found := self.match(plain):
                 parts.append(found[0])
-            elif self.passes("\\"):
-                after = self.line[self.at : self.at + 1]
-                parts.append(after if after and after in escapes else "\\" + after)
-                self.at += len(after)
-            else:
-                break
-        text = "".join(parts)
-        if text.endswith("\\"):
+        if parts and parts[-1].endswith("\\"):
             raise RefusedLineError("Measurements, tag keys and values, and field keys may not end with a backslash")
-        return _short_enough(text)
+        return _short_enough("".join(parts))
 
     def tags(self) -> dict[str, str]:
         tags: dict[str, str] = {}
@@ -201,8 +198,9 @@ class _Reader:
 
 
 @cache
-def _plain(ends: str) -> re.Pattern[str]:
-    return re.compile(f"[^{re.escape(ends)}]+")
+def _plain(stops: str) -> re.Pattern[str]:
+    """What needs no look at each of its characters."""
+    return re.compile(f"[^{re.escape(stops)}{BLANKS}\\\\]+")
 
 
 def _whole(digits: str, suffix: str) -> tuple[Kind, Value]:
@@ -215,6 +213,6 @@ def _whole(digits: str, suffix: str) -> tuple[Kind, Value]:
 
 
 def _short_enough(text: str) -> str:
-    if len(text.encode()) > LONGEST_TEXT_BYTES:
+    if len(text) > LONGEST_TEXT_BYTES // 4 and len(text.encode()) > LONGEST_TEXT_BYTES:
         raise RefusedLineError("String is greater than 64KB")
     return text

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from support.influx_flight import FlightDoor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Mood = Literal["well", "unavailable", "hanging", "silent"]
-"""``unavailable``: 503 for writes and queries. ``hanging``: takes connections and passes nothing on, either way.
+"""``unavailable``: 503 for whatever is asked. ``hanging``: takes connections and passes nothing on, either way.
 ``silent``: takes a write, and breaks the connection instead of saying so."""
 
 TOKEN = "apiv3_of-the-stand-in"
@@ -50,7 +50,7 @@ class InfluxServer:
         self.url = ""
         self._counting = threading.Lock()
         self._mood: Mood = "well"
-        self._life = 0
+        self._gone = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="influx", daemon=True)
         self._front: Front
@@ -85,22 +85,22 @@ class InfluxServer:
         await self._there(self._vanish())
 
     async def _vanish(self) -> None:
-        self._life += 1
+        self._gone.set()
+        self._gone = asyncio.Event()
         await self._front.close()
 
     async def _there(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _open(self) -> None:
-        self._http = HttpDoor(self.store, lambda: self.token, self._write, self._query)
+        self._http = HttpDoor(self.store, lambda: self.token, self._write, self._query, self._stay_well)
         self._flight = FlightDoor(lambda: self.token, self.sql)
         self._front = Front(await self._http.open(), self._flight.port)
         self.url = f"http://127.0.0.1:{self._front.port}"
         await self._front.open()
 
     async def _close(self) -> None:
-        self._life += 1
-        await self._front.close()
+        await self._vanish()
         self._front.give_up()
         await self._http.close()
         await asyncio.to_thread(self._flight.shutdown)
@@ -117,12 +117,12 @@ class InfluxServer:
         return await asyncio.to_thread(self.sql, database, sql, params)
 
     async def _write(self, database: str, text: str, unit: str, accept_partial: bool) -> Taken:
-        self._stay_well()
-        life = self._life
+        gone = self._gone
         self.waiting += 1
-        await asyncio.sleep(self.flush_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(gone.wait(), self.flush_s)
         self.waiting -= 1
-        if life != self._life:
+        if gone.is_set():
             raise InfluxError(503, "the server is gone")
         taken = await asyncio.to_thread(self.store.write, database, text, unit, accept_partial)
         self.writes += taken.points > 0

@@ -61,15 +61,22 @@ class Table:
     def __init__(self, columns: Mapping[str, Kind] | None = None) -> None:
         self.columns: dict[str, Kind] = {**(columns or {}), "time": "timestamp"}
         self.points: dict[PointKey, dict[str, Value]] = {}
+        self._batch: pa.RecordBatch | None = None
 
     def put(self, line: Line, time_ns: int) -> None:
         """Add a point; one with the same tags and time is written over, field by field."""
         key = (time_ns, frozenset(line.tags.items()))
         fields = {name: value for name, (_, value) in line.fields.items()}
         self.points.setdefault(key, {**line.tags}).update(fields)
+        self._batch = None
 
     def batch(self) -> pa.RecordBatch:
         """The points, by time."""
+        if self._batch is None:
+            self._batch = self._built()
+        return self._batch
+
+    def _built(self) -> pa.RecordBatch:
         points = sorted(self.points.items(), key=lambda each: each[0][0])
         arrays, schema = [], []
         for name, kind in self.columns.items():
@@ -140,7 +147,7 @@ class Store:
             if table in database.tables:
                 raise InfluxError(409, "attempted to create a resource that already exists")
             try:
-                self._check(Line(table, {}, {}, None), database.tables.keys(), {}, columns)
+                self._check(table, database.tables.keys(), {"time": "timestamp"}, columns)
             except RefusedLineError as refusal:
                 raise InfluxError(422, str(refusal)) from None
             database.tables[table] = Table(columns)
@@ -210,18 +217,20 @@ class Store:
                 raise RefusedLineError(
                     f"invalid column type for column '{name}', expected {_shown(there)}, got {_shown(kind)}"
                 )
-        self._check(line, columns.keys(), known, added)
-        columns[line.measurement] = {**known, **added}
+        if added or line.measurement not in columns:
+            self._check(line.measurement, columns.keys(), known, added)
+            columns[line.measurement] = {**known, **added}
 
-    def _check(self, line: Line, tables: Iterable[str], known: Mapping[str, Kind], added: Mapping[str, Kind]) -> None:
+    def _check(self, table: str, tables: Iterable[str], known: Mapping[str, Kind], added: Mapping[str, Kind]) -> None:
+        """Refuse what would be a table or a column too many."""
         every = [*known.values(), *added.values()]
-        over: list[tuple[str, int, int]] = [
-            ("tables", len({*tables, line.measurement}), self.limits.tables),
+        counts: list[tuple[str, int, int]] = [
+            ("tables", len({*tables, table}), self.limits.tables),
             ("columns per table", len(every), self.limits.columns),
             ("tag columns per table", every.count("tag"), self.limits.tag_columns),
         ]
-        for what, count, limit in over:
-            if count > limit and (added or what == "tables"):
+        for what, count, limit in counts:
+            if count > limit:
                 unit = "tables" if what == "tables" else "columns"
                 raise RefusedLineError(f"Update to schema would exceed number of {what} limit of {limit} {unit}")
 
