@@ -217,8 +217,8 @@ class TelemetryStore(Contribution):
             for each in page:
                 if group := groups.get(each.place.device_id):
                     of_group = found.setdefault(group, {name: [] for name in names})
-                    for name in names:
-                        of_group[name].append((each.reading.ts_us, each.reading.metrics.get(name)))
+                    for name, values in of_group.items():
+                        values.append((each.reading.ts_us, each.reading.metrics.get(name)))
             after = page[-1].place
         for of_group in found.values():
             for values in of_group.values():

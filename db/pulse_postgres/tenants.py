@@ -11,6 +11,7 @@ from pulse_postgres.audit import audit
 from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.revisions import demand_revision
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
+from pulse_postgres.telemetry_days import days_kept, forget_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -33,21 +34,6 @@ _CHANGE = f"""
 """
 _CHANGEABLE = ("name", "stale_after_s", "status")
 
-_DAYS = """
-    SELECT to_date(right(c.relname, 8), 'YYYYMMDD') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'telemetry'::regclass ORDER BY 1
-"""
-# One statement: what goes out of the table stands in the books at the same moment.
-_REMOVE_DAY = """
-    WITH gone AS (
-        DELETE FROM telemetry WHERE tenant_id = $1 AND ts >= $2::timestamptz AND ts < $3::timestamptz RETURNING true
-    ), booked AS (
-        INSERT INTO readings_expired AS e (day, expired)
-        SELECT $4::date, count(*) FROM gone HAVING count(*) > 0
-        ON CONFLICT (day) DO UPDATE SET expired = e.expired + excluded.expired, expired_at = excluded.expired_at
-    )
-    SELECT count(*) FROM gone
-"""
 # The rest refers to the tenant, its devices, integrations or users, and goes with them.
 _REMOVE = (
     "DELETE FROM tenants WHERE tenant_id = $1",
@@ -144,12 +130,7 @@ class Tenants:
         readings, days = 0, await self._days(tenant_id, only_if)
         for done, day in enumerate(days):
             told(done, len(days), readings)
-            midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
-            async with acting(self._pool) as connection:
-                next_midnight = midnight + dt.timedelta(days=1)
-                readings += await connection.fetchval(
-                    _REMOVE_DAY, tenant_id, midnight, next_midnight, day, timeout=_REMOVE_WITHIN_S
-                )
+            readings += await forget_day(self._pool, day, tenant_id)
         told(len(days), len(days), readings)
         async with acting(self._pool) as connection:
             await _demand_settled(connection, tenant_id, only_if)
@@ -163,7 +144,7 @@ class Tenants:
         """The days of telemetry, once it is certain that the tenant may go."""
         async with acting(self._pool) as connection:
             await _demand_settled(connection, tenant_id, only_if)
-            return [row[0] for row in await connection.fetch(_DAYS)]
+            return await days_kept(connection)
 
 
 def _found(row: asyncpg.Record | None) -> asyncpg.Record:

@@ -29,6 +29,16 @@ REMOVE = Policy(
 )
 """Rows of tenants that are not at work."""
 
+FORGET = Policy(
+    "ALL",
+    "((tenant_id <> ''::text) AND ((NOT (EXISTS ( SELECT\n   FROM tenants t\n"
+    "  WHERE ((t.tenant_id = {table}.tenant_id) AND (t.status = 'ACTIVE'::text))))) OR "
+    "(NOT (EXISTS ( SELECT\n   FROM devices d\n"
+    "  WHERE ((d.tenant_id = {table}.tenant_id) AND (d.device_id = {table}.device_id) AND (d.revoked_at IS NULL)))))))",
+    None,
+)
+"""Rows of devices that are not at work, also of a tenant that is."""
+
 _SEEN = {"web": (OWN,), "operator": (READ,)}
 """What every table of tenants has: its tenant's people see it, and operators, who are watched."""
 
@@ -37,7 +47,7 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "devices": {**_SEEN, "admin": (ALL,), "auth": (ALL,), "pipeline": (ALL,)},
     "activation_codes": {**_SEEN, "admin": (ALL,), "auth": (ALL,)},
     "device_state": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,)},
-    "telemetry": {**_SEEN, "admin": (REMOVE,), "pipeline": (ALL,)},
+    "telemetry": {**_SEEN, "admin": (FORGET,), "pipeline": (ALL,)},
     "alerts": {**_SEEN, "pipeline": (ALL,), "deliver": (ALL,)},
     "alert_changes": {**_SEEN, "pipeline": (ALL,)},
     "integrations": {**_SEEN, "admin": (ALL,), "pipeline": (ALL,), "deliver": (ALL,)},
@@ -83,7 +93,7 @@ def expected(table: str, role: str, command: str, rows: frozenset[str], tenant_i
 def _admitted(policy: Policy, rows: frozenset[str], tenant_id: str | None) -> frozenset[str]:
     if policy is OWN:
         return rows & {tenant_id or "(none)"}
-    if policy is REMOVE:
+    if policy in {REMOVE, FORGET}:
         return rows & {SUSPENDED}
     return rows
 
