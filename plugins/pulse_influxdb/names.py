@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from functools import lru_cache
 
 DAY_US = 86_400 * 1_000_000
 LONGEST_DATABASE = 64
@@ -58,8 +59,14 @@ def word(text: str) -> str:
     return _SIGNS.sub(lambda sign: f"%{ord(sign[0]):x}.", text) or _EMPTY
 
 
+kept_word = lru_cache(maxsize=20_000)(word)
+"""The same, for names and ids, which come again and again."""
+
+
 def text_of(said: str) -> str:
     """What :func:`word` was made of."""
+    if "%" not in said:
+        return said
     return "" if said == _EMPTY else _SIGN.sub(lambda sign: chr(int(sign[1], 16)), said)
 
 

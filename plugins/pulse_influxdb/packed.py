@@ -7,10 +7,11 @@ Devices of one make say the same shape for ever, so there are few.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pulse_core.api import PermanentFailure
-from pulse_influxdb.names import text_of, word
+from pulse_influxdb.names import kept_word, text_of, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     MetricValue = float | int | bool | str
 
 NUMBER = "n"
+_KINDS: dict[type, str] = {int: NUMBER, float: NUMBER, bool: "b", str: "s"}
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -27,7 +29,7 @@ class NotStorableError(PermanentFailure):
 
 def packed(metrics: Mapping[str, MetricValue]) -> str:
     """The metrics as a text. Raises NotStorableError for a number that is none."""
-    return ";" + "".join(f"{word(name)}={_value(value)};" for name, value in metrics.items())
+    return ";" + "".join([f"{kept_word(name)}={_value(value)};" for name, value in metrics.items()])
 
 
 def unpacked(text: str) -> dict[str, MetricValue]:
@@ -37,7 +39,7 @@ def unpacked(text: str) -> dict[str, MetricValue]:
 
 def shape(metrics: Mapping[str, MetricValue]) -> str:
     """Names and kinds, in order of the names."""
-    return ";" + "".join(f"{name}={kind};" for name, kind in sorted((word(n), _kind(v)) for n, v in metrics.items()))
+    return _shape(*[(name, _KINDS[type(value)]) for name, value in metrics.items()])
 
 
 def names_in(shape: str, kind: str | None = None) -> list[str]:
@@ -54,17 +56,16 @@ def mark(name: str) -> str:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for each in text.split(";"):
-        if each:
-            name, _, value = each.partition("=")
-            yield name, value
+    for each in text[1:-1].split(";") if len(text) > 1 else ():
+        name, _, value = each.partition("=")
+        yield name, value
 
 
 def _value(value: MetricValue) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, str):
         return "~" + word(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if not math.isfinite(value):
         raise NotStorableError(f"{value} is no number that can be stored")
     return repr(value)
@@ -78,7 +79,6 @@ def _read(said: str) -> MetricValue:
     return float(said) if any(sign in said for sign in ".e") else int(said)
 
 
-def _kind(value: MetricValue) -> str:
-    if isinstance(value, str):
-        return "s"
-    return "b" if isinstance(value, bool) else NUMBER
+@lru_cache(maxsize=10_000)
+def _shape(*kinds: tuple[str, str]) -> str:
+    return ";" + "".join([f"{name}={kind};" for name, kind in sorted((word(name), kind) for name, kind in kinds)])
