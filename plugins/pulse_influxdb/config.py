@@ -37,8 +37,9 @@ class InfluxConfig(PluginConfig):
     """So long a write may take; then its outcome is unknown, and it is written again."""
     query_timeout_s: float = Field(10.0, gt=0, le=300)
     """So long a query may take; a longer one is refused."""
-    writes_at_once: int = Field(8, ge=1, le=64)
-    """Requests that write, under way together in each process."""
+    writes_at_once: int = Field(32, ge=1, le=256)
+    """Requests that write, under way together in each process: InfluxDB answers when it has flushed, once a second, and
+    each lane waits for its own."""
     queries_at_once: int = Field(8, ge=1, le=64)
     """Queries under way together in each process."""
     lines_per_write: int = Field(5000, ge=1, le=100_000)

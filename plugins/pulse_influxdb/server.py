@@ -131,9 +131,10 @@ class Server:
 
     async def _in(self, threads: ThreadPoolExecutor, call: Callable[..., Any], *args: Any) -> Any:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
+            under_way = asyncio.get_running_loop().run_in_executor(threads, call, *args)
         except RuntimeError as error:
             raise StoreUnavailable("the telemetry store is closed") from error
+        return await under_way
 
     def _write(self, database: str, body: bytes, lines: int) -> None:
         try:
