@@ -84,7 +84,11 @@ class LatestValue(Struct, frozen=True):
 
 
 class Size(Struct, frozen=True):
-    """How much there is. ``data_bytes``: on disk, indexes included; None where the store cannot tell."""
+    """How much there is.
+
+    ``readings``: exactly while there are few; of many, it may be an estimate. ``data_bytes``: on disk, indexes
+    included; None where the store cannot tell.
+    """
 
     readings: int
     data_bytes: int | None

@@ -34,12 +34,13 @@ def many(database: Database) -> Database:
     return database
 
 
-def plan_of(database: Database, query: str, arguments: list[Any]) -> list[str]:
-    """How PostgreSQL finds this, for these very values."""
+def plan_of(database: Database, role: str, query: str, arguments: list[Any]) -> list[str]:
+    """How PostgreSQL finds this, for these very values, for an operator or within the tenant's policies."""
     for number in range(len(arguments), 0, -1):
         query = query.replace(f"${number}", f"%({number})s")
-    with psycopg.connect(database.dsn("pulse_operator"), cursor_factory=psycopg.ClientCursor) as connection:
+    with psycopg.connect(database.dsn(role), cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(telemetry_pages._BY_INDEX)
+        connection.execute("SELECT set_config('app.tenant_id', 'tenant-a', true)")
         values = {str(number): value for number, value in enumerate(arguments, 1)}
         rows = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS OFF) {query}".encode(), values)
         return [str(row[0]) for row in rows]
@@ -56,26 +57,28 @@ def rows_read(plan: list[str]) -> int:
     return read + sum(int(each.split(":")[1]) for each in plan if "Rows Removed" in each)
 
 
+@pytest.mark.parametrize("role", ["pulse_operator", "pulse_web"])
 @pytest.mark.parametrize("devices", [None, ("d3",), tuple(f"d{number}" for number in range(100))])
-async def test_a_page_is_read_where_it_begins(many: Database, devices: tuple[str, ...] | None) -> None:
+async def test_a_page_is_read_where_it_begins(many: Database, devices: tuple[str, ...] | None, role: str) -> None:
     now = time.time_ns() // 1000
     wanted = Selection("tenant-a", now - 5 * DAY_US, now, devices=devices)
     after = Place("d3", now - DAY_US, 0)
-    plan = plan_of(many, *telemetry_pages._query(wanted, 200, after))
+    plan = plan_of(many, role, *telemetry_pages._query(wanted, 200, after))
     assert rows_read(plan) < 3 * 200, "\n".join(plan)
     assert not any("Seq Scan" in each for each in plan), "\n".join(plan)
-    async with a_store(many, "pulse_operator") as store:
+    async with a_store(many, role, tenant_id="tenant-a" if role == "pulse_web" else "") as store:
         page = await store.select(wanted, limit=200, after=after)
     assert len(page) == 200
     assert all(each.place > after for each in page)
 
 
-async def test_the_events_of_a_device_are_found_at_once(many: Database) -> None:
+@pytest.mark.parametrize("role", ["pulse_operator", "pulse_web"])
+async def test_the_events_of_a_device_are_found_at_once(many: Database, role: str) -> None:
     now = time.time_ns() // 1000
     arguments = ["tenant-a", "d1", moment(now - 5 * DAY_US), moment(now), 100, ["event"]]
-    plan = plan_of(many, telemetry._HISTORY_OF_TYPES, arguments)
+    plan = plan_of(many, role, telemetry._HISTORY_OF_TYPES, arguments)
     assert rows_read(plan) == 60, "\n".join(plan)
-    async with a_store(many, "pulse_operator") as store:
+    async with a_store(many, role, tenant_id="tenant-a" if role == "pulse_web" else "") as store:
         found = await store.history(
             DeviceKey("tenant-a", "d1"), start_us=now - 5 * DAY_US, end_us=now, limit=100, msg_types=["event"]
         )

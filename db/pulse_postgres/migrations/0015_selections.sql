@@ -11,7 +11,7 @@ BEGIN
 END $$;
 
 -- A device tells of few events among many readings: its timeline asks for them alone.
-CREATE INDEX telemetry_events ON telemetry (tenant_id, device_id, ts) WHERE msg_type = 'event';
+CREATE INDEX telemetry_events ON telemetry (tenant_id, device_id, ts, key_hash) WHERE msg_type = 'event';
 
 -- A device that is gone or revoked is forgotten also while its tenant is at work.
 GRANT SELECT (device_id) ON telemetry TO pulse_admin;

@@ -19,7 +19,7 @@ from pulse_core.testing.telemetry_stores.readings import (
 )
 
 if TYPE_CHECKING:
-    from pulse_core.api import Reading, StoredReading
+    from pulse_core.api import Reading
     from pulse_core.records import MetricValue
 
 _ODD_METRICS: dict[str, MetricValue] = {
@@ -130,14 +130,12 @@ class WritingContract(OpenedStore):
         written = [a_reading(now - number // 3, key_hash=number, seq=number) for number in range(20)]
         async with self.opened() as store:
             await self.keep(store, written)
-            seen: list[StoredReading] = []
-            before_us = None
-            while page := await store.history(DEVICE, start_us=0, end_us=now + 1, limit=4, before_us=before_us):
-                assert len(page) < len(written)
-                seen += page
-                before_us = page[-1].ts_us
-        assert sorted(reading.seq or 0 for reading in seen) == list(range(20))
-        assert [reading.ts_us for reading in seen] == sorted((reading.ts_us for reading in seen), reverse=True)
+            for limit in (1, 4, 7):
+                page = await store.history(DEVICE, start_us=0, end_us=now + 1, limit=limit)
+                assert limit <= len(page) < limit + 3, "those of one moment stay together, and no others come along"
+                seen = await whole_history(store, DEVICE, start_us=0, end_us=now + 1, limit=limit)
+                assert sorted(reading.seq or 0 for reading in seen) == list(range(20)), f"in pages of {limit}"
+                assert [reading.ts_us for reading in seen] == sorted((each.ts_us for each in seen), reverse=True)
 
     async def test_history_is_of_some_types(self) -> None:
         """Few among many, page by page; of none at all, nothing."""
