@@ -12,7 +12,7 @@ from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.rights import BY_COOKIE, OPERATORS, READERS, RIGHTS, ask, everyone, expected, routes, snapshot
+from support.rights import BY_COOKIE, OPERATORS, QUERIES, READERS, RIGHTS, ask, everyone, expected, routes, snapshot
 from support.tables import tenant_tables
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ async def test_each_access_across_tenants_has_a_line_that_says_of_whom(
     assert sorted(judged(database, look, WATCHED[prefix][0])) == sorted(
         (
             f"{route.method} {route.path()}",
-            "tenant-a" if "<tenant_id>" in route.rule else "",
+            "tenant-a" if "<tenant_id>" in route.rule or str(route) in QUERIES else "",
             actor,
             "<local>",
             "a program?of ours",

@@ -272,6 +272,10 @@ ASKING = {
 """Pages that ask, at the addresses where a program does what they ask about."""
 
 
+QUERIES = {"GET /operator/telemetry/query": f"?tenant_id={OURS}"}
+"""What must be asked for in the query."""
+
+
 class Route(NamedTuple):
     """A method and a pattern of the URL map."""
 
@@ -324,7 +328,7 @@ def body_for(route: Route) -> Any:
 async def ask(caller: Caller, route: Route, path: str | None = None, **more: Any) -> tuple[int, Any, Any]:
     """Call a route with a body that is none of the caller's faults, as far as one can say that of all routes."""
     if path is None:
-        path = route.path()
+        path = route.path() + QUERIES.get(str(route), "")
     return await Caller(caller.client, "", caller.headers).call(route.method, path, body_for(route), **more)
 
 

@@ -11,7 +11,7 @@ from pulse_server.outputs.deliveries import DeliveryList
 from pulse_server.outputs.series import Telemetry
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
-from pulse_server.web.replies import demand_ids, page_reply, reply
+from pulse_server.web.replies import demand_ids, page_reply
 from pulse_server.web.series import telemetry_answer
 from pulse_server.web.services import services
 
@@ -26,7 +26,7 @@ async def telemetry(tenant_id: str, device_id: str) -> Response:
     asked = query_as(TelemetryQuery)
     await services().overview.device(tenant_id, device_id)
     with services().telemetry_of_all() as store:
-        return reply(await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked))
+        return await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked)
 
 
 @blueprint.get("/alerts")

@@ -31,7 +31,8 @@ async def of_device(tenant_id: str, device_id: str) -> Response:
     demand_ids(tenant_id, device_id)
     asked = query_as(TelemetryQuery)
     await services().overview.device(tenant_id, device_id)
-    return await telemetry_answer(services().telemetry, DeviceKey(tenant_id, device_id), asked)
+    with services().telemetry_of_all() as store:
+        return await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked)
 
 
 @blueprint.get("/telemetry/query")
@@ -39,4 +40,5 @@ async def of_device(tenant_id: str, device_id: str) -> Response:
 async def query() -> Response:
     """Readings of several devices of a tenant, in [from, to); or their numbers in buckets. As JSON or CSV."""
     asked = query_as(OperatorAcrossQuery)
-    return await across_answer(services().telemetry, services().pools.operator, asked.tenant_id, asked)
+    with services().telemetry_of_all() as store:
+        return await across_answer(store, services().pools.operator, asked.tenant_id, asked)
