@@ -82,7 +82,7 @@ async def test_a_reference_to_what_is_another_tenants_leads_nowhere(admin: Admin
 
 WITHOUT_BODY = (
     *(">/replay", "/cancel", "/test", ">/acknowledge", ">/close"),
-    *("/activate-code", "/revoke", "/rotate-token", "/disable", "/enable", "/password"),
+    *("/activate-code", "/revoke", "/rotate-token", "/disable", "/enable", "/password", "/end"),
 )
 """What needs to be told nothing more than its path."""
 
