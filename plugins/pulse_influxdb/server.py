@@ -186,7 +186,10 @@ class Server:
         raise StoreUnavailable(f"InfluxDB at {self._url} does not answer: {text}") from error
 
     def _refused(self, error: InfluxDBError) -> NoReturn:
-        status, text = getattr(error, "status", 0), _first_line(str(error.message))
+        status, text = getattr(error, "status", None), _first_line(str(error.message))
+        if not status:  # there was no answer: TLS
+            reason = " ".join(str(getattr(error, "reason", "")).split())
+            raise StoreUnavailable(f"InfluxDB at {self._url} cannot be talked to: {reason}") from error
         if status in _UNAUTHORIZED:
             raise StoreUnavailable(f"InfluxDB at {self._url} refuses our token ({status})") from error
         if status in _TO_BLAME:

@@ -235,6 +235,21 @@ async def test_long_times_are_asked_in_parts(server: InfluxServer) -> None:
     await store.close()
 
 
+async def test_a_page_of_one_device_asks_no_more_days_than_it_needs(server: InfluxServer) -> None:
+    """An export of a long time is many pages."""
+    readings = [saying(NOON_US - number * DAY_US) for number in range(30)]
+    wanted = Selection("tenant-a", 0, NOON_US + 1, devices=("pump-7",))
+    async with influx_store(server, query_range_h=24) as store:
+        await store.write(readings, None)
+        found: list[int] = []
+        before, after = server.queries, None
+        while page := await store.select(wanted, limit=10, after=after):
+            found += [each.place.ts_us for each in page]
+            after = page[-1].place
+        assert server.queries - before <= 30 + 3 + 2 * 4, "each day, the day where a page began, and the tables"
+    assert found == sorted(each.ts_us for each in readings)
+
+
 async def test_writes_go_side_by_side(server: InfluxServer) -> None:
     """A server that takes a second to keep what it is told takes one for all of them."""
     server.flush_s = 0.5

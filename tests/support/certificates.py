@@ -36,6 +36,12 @@ class Authority:
         """A client's context that trusts this authority alone."""
         return ssl.create_default_context(cadata=self._pem)
 
+    def file(self) -> Path:
+        """The authority's certificate, for clients that want a file."""
+        path = self._folder / "authority.pem"
+        path.write_text(self._pem)
+        return path
+
     def server(self, name: str, *, valid_days: int = 1) -> ssl.SSLContext:
         """A server's context with a certificate for ``name``; negative days: expired."""
         key = ec.generate_private_key(ec.SECP256R1())
