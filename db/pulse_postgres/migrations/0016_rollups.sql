@@ -2,7 +2,7 @@
 -- marks it in the same transaction; a roll-up counts only where there is no mark.
 CREATE TABLE telemetry_marks (
     tenant_id text NOT NULL,
-    device_id text NOT NULL,
+    device_id text COLLATE "C" NOT NULL,
     hour      timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, device_id, hour)
 );
@@ -13,7 +13,7 @@ CREATE INDEX telemetry_marks_oldest ON telemetry_marks (hour);
 -- minutes: the same for each minute, where readings are many; others: the names that have other values.
 CREATE TABLE telemetry_hours (
     tenant_id text NOT NULL,
-    device_id text NOT NULL,
+    device_id text COLLATE "C" NOT NULL,
     hour      timestamptz NOT NULL,
     readings  integer NOT NULL,
     metrics   text[] NOT NULL,
