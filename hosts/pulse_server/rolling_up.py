@@ -69,4 +69,6 @@ class RollingUp:
                     log.info("rollups.made", hours=hours)
             except PulseError as error:
                 log.warning("rollups.failed", reason=str(error))
+            except Exception:
+                log.exception("rollups.failed")
             await asyncio.sleep(self._every_s)
