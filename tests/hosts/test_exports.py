@@ -265,7 +265,7 @@ async def test_the_pages_say_how_far_it_is_and_where_the_file_is(admin: Admin, b
     assert Page(form.text).sent().getlist("devices~lines") == ["a"]
     wrong = await browser.post(
         "/customer/telemetry/exports/new",
-        {"csrf_token": form.token, "from": "2026-01-02T00:00", "to": "2026-01-01T00:00"},
+        {"csrf_token": form.token, "format": "csv", "from": "2026-01-02T00:00", "to": "2026-01-01T00:00"},
     )
     assert (wrong.status, "it ends before it begins" in wrong.text) == (422, True)
     sent = {"csrf_token": form.token, "format": "csv", "to": "2040-01-01T00:00"}

@@ -52,8 +52,10 @@ async def new() -> Response:
 @page
 async def create() -> Response:
     """Ask for an export, or show what is wrong."""
-    form = _form()
-    taken = form.take(await csrf.form())
+    form, sent = _form(), await csrf.form()
+    if "format" not in sent:
+        raise Problem(422, "send the form")  # all else may be left out, and nothing at all would be everything
+    taken = form.take(sent)
     if taken.more:
         return await _shown(form, taken.value, more=taken.more)
     try:
