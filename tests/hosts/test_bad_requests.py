@@ -11,7 +11,8 @@ from pulse_server import trial
 from support import two_tenants
 from support.admin import Admin, Caller, admin_api
 from support.bad_input import BODIES, GOOD, IDS
-from support.rights import Route, everyone, expected, routes
+from support.callers import everyone
+from support.rights import Route, expected, routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

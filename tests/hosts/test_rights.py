@@ -12,7 +12,8 @@ from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, admin_api
 from support.batches import judged
-from support.rights import BY_COOKIE, OPERATORS, QUERIES, READERS, RIGHTS, ask, everyone, expected, routes, snapshot
+from support.callers import everyone
+from support.rights import BY_COOKIE, OPERATORS, QUERIES, READERS, RIGHTS, ask, expected, routes, snapshot
 from support.tables import tenant_tables
 
 if TYPE_CHECKING:
