@@ -78,7 +78,7 @@ class SelectedReading(Struct, frozen=True):
     reading: StoredReading
 
 
-class LatestValue(Struct, frozen=True):
+class LatestValue(Struct, frozen=True, gc=False):
     """What a metric was last, and when."""
 
     ts_us: int

@@ -40,8 +40,11 @@ async def latest_of(
     async with in_time(pool) as connection:
         rows = await connection.fetch(_NEWEST, *whose, moment(since_us), each)
     for place, ts_us, metrics in rows:
-        of_device = found[place - 1]
-        for name, value in _decode(metrics).items():
+        of_device, told = found[place - 1], _decode(metrics)
+        if not of_device:
+            found[place - 1] = {name: LatestValue(ts_us, value) for name, value in told.items()}
+            continue
+        for name, value in told.items():
             if (kept := of_device.get(name)) is None or kept.ts_us < ts_us:
                 of_device[name] = LatestValue(ts_us, value)
     return dict(zip(devices, found, strict=True))
