@@ -92,6 +92,7 @@ def fill_by(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
     _people(hand, now)
     _refuse(hand, now)
     _write_down(hand, now)
+    _export(hand, now)
     _neighbour(hand, now)
 
 
@@ -164,6 +165,16 @@ def _describe(hand: psycopg.Connection[Any]) -> None:
         "flow": {"unit": "l/s"},
     }
     _put(hand, "metric_catalogue", [{"name": name, "updated_by": "user:grace", **each} for name, each in said.items()])
+
+
+def _export(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
+    """A file of readings that is being written, and one that could not be."""
+    for number, status in enumerate(("RUNNING", "FAILED")):
+        over = status == "FAILED"
+        export = {"export_id": an_id("export", number), "format": "csv", "devices": ["pump-1"], "metrics": ["celsius"]}
+        export |= {"status": status, "share": 0.4, "readings": 1200, "ends_at": now, "created_by": "user:grace"}
+        export |= {"claimed_until": now + dt.timedelta(days=1), "finished_at": now if over else None}
+        _put(hand, "telemetry_exports", [{**export, "error": "that takes longer than 5 s" if over else ""}])
 
 
 def _integrations(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
