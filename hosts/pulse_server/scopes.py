@@ -9,7 +9,7 @@ AREAS: dict[str, frozenset[str]] = {
     "access": frozenset({"users", "api-tokens", "audit-log"}),
     "alerts": frozenset({"alerts"}),
     "deliveries": frozenset({"deliveries", "delivery-status"}),
-    "devices": frozenset({"devices", "commands", "metrics"}),
+    "devices": frozenset({"devices", "commands", "metrics", "telemetry"}),
     "integrations": frozenset({"integrations", "integration-routes", "channel-types"}),
     "overview": frozenset({"dashboard", "events", "ledger"}),
     "platform": frozenset({"settings", "plugins", "quarantine"}),

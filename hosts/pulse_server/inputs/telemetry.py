@@ -40,9 +40,9 @@ class AcrossQuery(InBuckets):
     """Which metric, or which, with commas between them; at most 20. With ``bucket`` it must be named."""
     since: Moment | None = Field(None, alias="from")
     to: Moment | None = None
-    device: Annotated[str, StringConstraints(min_length=1, max_length=130_000), _ids(_LONG)] | None = None
+    device: Annotated[str, StringConstraints(min_length=1, max_length=4000), _ids(_LONG)] | None = None
     """Of these devices alone: ids with commas between them."""
-    site: Annotated[str, StringConstraints(min_length=1, max_length=65_000), _ids(_SMALL)] | None = None
+    site: Annotated[str, StringConstraints(min_length=1, max_length=4000), _ids(_SMALL)] | None = None
     """At these sites alone: ids with commas between them."""
     label: Text | None = Field(None, min_length=1)
     """Of devices with this label alone: ``name:value``, or ``name`` for any value."""

@@ -84,6 +84,7 @@ async def ask(metric: str) -> Response:
 @page
 async def delete(metric: str) -> Response:
     """Forget it, if it was the page that asks which sent this."""
+    await metrics.found(metric)
     demand_confirmed((await csrf.form()).get("confirm"))
     await metrics.forgotten(metric)
     return after.to("/customer/metrics", "deleted")
