@@ -18,6 +18,13 @@ _TEMPLATE = "pulse_template"
 # A server that is killed loses nothing by that, only a machine would: and what becomes of one is tried elsewhere. A
 # database costs a twentieth of the time so.
 _SETTINGS = {"max_connections": "300", "fsync": "off", "full_page_writes": "off"}
+_ROOM_BYTES = 8_000_000_000
+
+
+def _in_memory() -> Path | None:
+    """Where files never see a disk, if there is such a place and it has room; None: where all other files are."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES else None
 
 
 class Database:
@@ -50,7 +57,7 @@ class PostgresServer:
     """The session's server. :meth:`fresh` clones a database that was migrated once."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pulse-test-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="pulse-test-", dir=_in_memory()))
         self._server = EmbeddedPostgres(self._folder / "postgres", settings=_SETTINGS)
         self._numbers = itertools.count(1)
         self._has_template = False
