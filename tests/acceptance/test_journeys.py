@@ -297,7 +297,16 @@ async def test_a_viewer_sees_every_page_and_changes_nothing(product: Product) ->
         await eve.log_in("viewer1")
         await eve.sees("may look", ".who")
         titles = await eve.places.get_by_role("link").all_inner_texts()
-        assert titles == ["Dashboard", "Devices", "Alerts", "Integrations", "Routes", "Deliveries"]
+        assert titles == [
+            "Dashboard",
+            "Devices",
+            "Metrics",
+            "Alerts",
+            "Exports",
+            "Integrations",
+            "Routes",
+            "Deliveries",
+        ]
         seen = await looks_at_everything(eve)
         assert {urlsplit(f"/customer/{each}").path for each in held} <= seen
         for path in ("users", "api-tokens", "audit-log", "devices/new", "integrations/webhook/new"):

@@ -93,7 +93,8 @@ async def test_a_tenant_or_device_that_does_not_exist_is_404(operator: Caller) -
 async def test_one_device_with_what_it_said_last_and_its_open_alerts(operator: Caller, database: Database) -> None:
     status, body, _ = await operator.get("/tenants/tenant-a/devices/dev-1")
     assert (status, body["status"], body["open_alerts"]) == (200, "ONLINE", [])
-    assert body["latest"] == {"t": {"value": 1.5, "ts": body["telemetry"][0]["ts"]}}
+    told = {"value": 1.5, "ts": body["telemetry"][0]["ts"]}
+    assert body["latest"] == {"t": {**told, "unit": "", "low": None, "high": None, "out_of_range": False}}
     times = [each["ts"] for each in body["telemetry"]]
     assert (len(times), times) == (6, sorted(times, reverse=True))
     reopen(database)

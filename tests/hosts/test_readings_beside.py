@@ -118,10 +118,10 @@ async def test_a_tenant_let_in_again_has_room_though_its_removal_was_begun(
 
 
 async def demand_no_readings(browser: Browser, device: str) -> None:
-    """The list and the device's page are there, without readings, and say so once."""
-    for path in ("/customer/devices", device):
+    """The list and the device's page are there, without readings, and say so: on the page values and events do."""
+    for path, times in (("/customer/devices", 1), (device, 2)):
         shown = await browser.go(path)
-        assert (shown.status, shown.text.count(ON_PAGES)) == (200, 1), path
+        assert (shown.status, shown.text.count(ON_PAGES)) == (200, times), path
         assert "dev-1" in shown.text
         assert not any("data-series" in attrs for _, attrs in Page(shown.text).elements), "no charts"
 

@@ -145,7 +145,8 @@ def _readings(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
                 "door_open": step % 48 == 3,
                 "mode": ("auto", "manual")[step % 36 == 9],
             }
-            reading = {"device_id": device_id, "ts": at, "key_hash": step, "received_at": at, "msg_type": "telemetry"}
+            kind = "event" if metrics["door_open"] else "telemetry"
+            reading = {"device_id": device_id, "ts": at, "key_hash": step, "received_at": at, "msg_type": kind}
             site = PLACES[device_id.partition("-")[0]]
             rows.append({**reading, "site_id": site, "seq": 144 - step, "metrics": json.dumps(metrics)})
     _put(hand, "telemetry", rows)
