@@ -36,7 +36,11 @@ class LedgerWriter:
             await asyncio.sleep(self._every_s)
             if self._lines:
                 lines, self._lines = self._lines, []
-                await asyncio.to_thread(self._make_durable, lines)
+                try:
+                    await asyncio.to_thread(self._make_durable, lines)
+                except asyncio.CancelledError:  # nobody knows whether it had begun; a line may stand there twice
+                    self._lines = lines + self._lines
+                    raise
 
     def close(self) -> None:
         """Write what is left."""
