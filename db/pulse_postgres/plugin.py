@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulse_core.api import hookimpl
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

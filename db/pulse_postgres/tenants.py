@@ -12,7 +12,7 @@ from pulse_postgres.audit import audit
 from pulse_postgres.paging import Page, Where, item_of
 from pulse_postgres.revisions import demand_revision
 from pulse_postgres.sorting import KEY, By, Orders, Sorted
-from pulse_postgres.telemetry_days import days_kept, forget_day
+from pulse_postgres.telemetry.days import days_kept, forget_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Gauge
 
 from pulse_core.errors import PulseError
-from pulse_postgres.rolling_up import roll_up, waiting
+from pulse_postgres.telemetry.rolling_up import roll_up, waiting
 
 if TYPE_CHECKING:
     from pulse_postgres.connections import Connections

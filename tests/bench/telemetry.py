@@ -16,8 +16,8 @@ from pulse_core.api import Aggregate, DeviceKey, PluginConfig, Selection
 from pulse_core.records import WriteSet
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.pool import open_pool
-from pulse_postgres.rolling_up import roll_up
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.rolling_up import roll_up
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.batches import reading, register, state
 from support.database import PostgresServer
 

@@ -35,7 +35,7 @@ from pulse_postgres.integration_pages import names_of, targets
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.paging import Page
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support import two_tenants
 from support.batches import NOW_US, judged
 from support.tables import tenant_tables

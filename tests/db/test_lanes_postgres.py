@@ -20,7 +20,7 @@ from pulse_core.records import (
     partition_of,
 )
 from pulse_postgres.lanes import PostgresLaneStores
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.batches import (
     ALL,
     NOW_US,

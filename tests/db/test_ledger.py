@@ -15,7 +15,7 @@ from pulse_core.errors import StoreUnavailable
 from pulse_core.records import PARTITIONS, WriteSet, partition_of
 from pulse_postgres import ledger_lines
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.batches import ALL, NOW_US, alert, integrate, judged, lane_stores, reading, register, state, step
 from support.books import DAY_US, fill, ledger, line, statement, told
 

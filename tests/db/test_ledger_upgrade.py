@@ -11,7 +11,7 @@ import pytest
 from pulse_core.api import PluginConfig, ReadingKey
 from pulse_postgres.migrate import migrate, migrations_dir
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.batches import NOW_US, judged, key
 from support.books import fill, line, statement
 

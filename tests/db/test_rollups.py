@@ -15,11 +15,11 @@ from pulse_core.api import Aggregate, DeviceKey, PluginConfig
 from pulse_core.series import in_buckets
 from pulse_core.testing.telemetry_stores import DAY_US, DEVICE, a_reading
 from pulse_core.testing.telemetry_stores.readings import MINUTE_US, SECOND_US
-from pulse_postgres import rolling_up
 from pulse_postgres.pool import open_pool
-from pulse_postgres.rolled import FEW, HOUR_US, MANY
-from pulse_postgres.rolling_up import roll_up, waiting
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry import rolling_up
+from pulse_postgres.telemetry.rolled import FEW, HOUR_US, MANY
+from pulse_postgres.telemetry.rolling_up import roll_up, waiting
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from pulse_server.rolling_up import LAG, WAITING, RollingUp
 from support.batches import judged
 from support.telemetry import a_store
@@ -278,7 +278,7 @@ async def test_many_readings_of_which_hours_are_rolled_up_are_not_too_many(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What remains counts, also for whether some of it will do."""
-    monkeypatch.setattr("pulse_postgres.telemetry_series.VALUES_AT_ONCE", 100)
+    monkeypatch.setattr("pulse_postgres.telemetry.series.VALUES_AT_ONCE", 100)
     await kept.keep([*an_hour(of=1000), *an_hour(of=50, begins_us=HOUR_AGO_US - HOUR_US + 1)])
     await kept.roll_up()
     asked: Any = {"start_us": HOUR_AGO_US - HOUR_US, "end_us": NOW_US, "bucket_us": DAY_US, "sample": True}

@@ -14,7 +14,7 @@ from pulse_core.api import PluginConfig
 from pulse_core.records import Decision, Reason, Reject, WriteSet
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.sqltime import DAY_US
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.batches import ALL, NOW_US, alert, delivery, integrate, judged, lane_stores, reading, register, state, step
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from pulse_core.testing.telemetry_stores import (
     TelemetryStoreContract,
     a_reading,
 )
-from pulse_postgres import telemetry, telemetry_series
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.migrate import migrate
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry import series
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.database import Database
 from support.telemetry import a_store
 
@@ -206,7 +206,7 @@ async def test_series_are_of_the_tenant_whose_transaction_it_is(database: Databa
 async def test_of_very_many_readings_some_are_looked_at(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when they come at the same second and say the same; without leave, none is left out."""
     now = time.time_ns() // 1000
-    monkeypatch.setattr(telemetry_series, "VALUES_AT_ONCE", 300)
+    monkeypatch.setattr(series, "VALUES_AT_ONCE", 300)
     async with a_store(database) as store:
         await store.prepare([a_reading(now), a_reading(now - DAY_US)])
         with database.superuser() as hand:
@@ -232,15 +232,15 @@ async def test_what_takes_too_long_is_refused(database: Database, monkeypatch: p
     asked: Any = {"start_us": now - DAY_US, "end_us": now, "bucket_us": DAY_US, "aggregates": [Aggregate.AVG]}
     async with a_store(database) as store:
         await keep(database, store, now - 1, now - 2)
-        monkeypatch.setattr(telemetry_series, "ROWS_AT_MOST", 1)
+        monkeypatch.setattr(series, "ROWS_AT_MOST", 1)
         with pytest.raises(PermanentFailure, match="more than 1 readings"):
             await store.series(DEVICE, ["t"], **asked)
         monkeypatch.setattr(
-            telemetry_series,
+            series,
             "_COUNT",
-            telemetry_series._COUNT.replace("count(*)", "count(*) + sum(length(pg_sleep(60)::text))"),
+            series._COUNT.replace("count(*)", "count(*) + sum(length(pg_sleep(60)::text))"),
         )
-        monkeypatch.setattr(telemetry_series, "WITHIN_MS", 50)
+        monkeypatch.setattr(series, "WITHIN_MS", 50)
         with pytest.raises(PermanentFailure, match="takes longer"):
             await store.series(DEVICE, ["t"], **asked)
         monkeypatch.undo()
@@ -261,7 +261,7 @@ async def test_known_looks_only_into_the_days_that_matter(database: Database) ->
         connection = await asyncpg.connect(database.dsn("pulse_pipeline"))
         many = 2000
         plan = await connection.fetch(
-            f"EXPLAIN (ANALYZE, FORMAT TEXT) {telemetry._KNOWN}",
+            f"EXPLAIN (ANALYZE, FORMAT TEXT) {telemetry_store._KNOWN}",
             ["t"] * many,
             ["d"] * many,
             [now - DAY_US] * many,  # a day that is over: today's may have no reading yet

@@ -10,7 +10,7 @@ import pytest
 
 from pulse_core.api import DeviceKey
 from pulse_core.errors import StoreUnavailable
-from pulse_postgres import telemetry_size
+from pulse_postgres.telemetry import size
 from support.books import fill, line, statement
 from support.telemetry import a_store
 
@@ -100,7 +100,7 @@ async def test_of_many_readings_the_number_is_estimated(filled: Database, monkey
         " now() - x * interval '4 s', x, now(), 'telemetry', 's', x, '{}' FROM generate_series(1, 20000) x;"
         "ANALYZE telemetry",
     )
-    monkeypatch.setattr(telemetry_size, "COUNTED", 1000)
+    monkeypatch.setattr(size, "COUNTED", 1000)
     async with a_store(filled, "pulse_operator") as store:
         sizes = [await store.size(who) for who in (None, "tenant-a", "tenant-b", "tenant-c")]
     assert [size.readings for size in sizes] == pytest.approx([20_018, 15_012, 5_006, 0], rel=0.1)

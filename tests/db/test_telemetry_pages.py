@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from pulse_core.api import DeviceKey, Place, Selection
-from pulse_postgres import telemetry, telemetry_pages
 from pulse_postgres.sqltime import moment
+from pulse_postgres.telemetry import pages
+from pulse_postgres.telemetry import store as telemetry_store
 from support.telemetry import a_store
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def plan_of(database: Database, role: str, query: str, arguments: list[Any]) -> 
     for number in range(len(arguments), 0, -1):
         query = query.replace(f"${number}", f"%({number})s")
     with psycopg.connect(database.dsn(role), cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute(telemetry_pages._BY_INDEX)
+        connection.execute(pages._BY_INDEX)
         connection.execute("SELECT set_config('app.tenant_id', 'tenant-a', true)")
         values = {str(number): value for number, value in enumerate(arguments, 1)}
         rows = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS OFF) {query}".encode(), values)
@@ -63,7 +64,7 @@ async def test_a_page_is_read_where_it_begins(many: Database, devices: tuple[str
     now = time.time_ns() // 1000
     wanted = Selection("tenant-a", now - 5 * DAY_US, now, devices=devices)
     after = Place("d3", now - DAY_US, 0)
-    plan = plan_of(many, role, *telemetry_pages._query(wanted, 200, after))
+    plan = plan_of(many, role, *pages._query(wanted, 200, after))
     assert rows_read(plan) < 3 * 200, "\n".join(plan)
     assert not any("Seq Scan" in each for each in plan), "\n".join(plan)
     async with a_store(many, role, tenant_id="tenant-a" if role == "pulse_web" else "") as store:
@@ -76,7 +77,7 @@ async def test_a_page_is_read_where_it_begins(many: Database, devices: tuple[str
 async def test_the_events_of_a_device_are_found_at_once(many: Database, role: str) -> None:
     now = time.time_ns() // 1000
     arguments = ["tenant-a", "d1", moment(now - 5 * DAY_US), moment(now), 100, ["event"]]
-    plan = plan_of(many, role, telemetry._HISTORY_OF_TYPES, arguments)
+    plan = plan_of(many, role, telemetry_store._HISTORY_OF_TYPES, arguments)
     assert rows_read(plan) == 60, "\n".join(plan)
     async with a_store(many, role, tenant_id="tenant-a" if role == "pulse_web" else "") as store:
         found = await store.history(

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pulse_core.errors import PermanentFailure
 from pulse_core.principal import Role
 from pulse_core.records import MsgType, WriteSet
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from pulse_server.web import metrics_seen
 from pulse_server.web.metrics import explained
 from support.admin import Admin, Caller, admin_api

@@ -26,7 +26,7 @@ from pulse_core.records import (
 )
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pulse_core.api import PluginConfig
 from pulse_postgres.connections import TenantPool
 from pulse_postgres.pool import open_pool
-from pulse_postgres.telemetry import PostgresTelemetryStore
+from pulse_postgres.telemetry.store import PostgresTelemetryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

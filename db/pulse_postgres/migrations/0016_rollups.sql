@@ -9,7 +9,7 @@ CREATE TABLE telemetry_marks (
 CREATE INDEX telemetry_marks_oldest ON telemetry_marks (hour);
 
 -- The readings of a device in one hour (UTC), as numbers. Hours of few readings have no row: those are read themselves.
--- metrics: the names that have numbers; numbers: six doubles for each of them, as pulse_postgres/rolled.py packs them;
+-- metrics: the names that have numbers; numbers: six doubles for each of them, as telemetry/rolled.py packs them;
 -- minutes: the same for each minute, where readings are many; others: the names that have other values.
 CREATE TABLE telemetry_hours (
     tenant_id text NOT NULL,

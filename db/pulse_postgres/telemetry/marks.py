@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pulse_postgres.pool import unavailable
-from pulse_postgres.rolled import HOUR_US, MINUTE_US
 from pulse_postgres.sqltime import at, us
+from pulse_postgres.telemetry.rolled import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,16 @@ from pulse_core.api import (
 )
 from pulse_core.telemetry_store import NAMES_OF, parts_of
 from pulse_postgres.pool import unavailable
-from pulse_postgres.rolled import HOUR_US, MINUTE_US, Numbers
-from pulse_postgres.rolled_hours import Buckets, Piece, StoredHour, pieces_of_hours, rolled_hours, spans_between
 from pulse_postgres.sqltime import moment, us
+from pulse_postgres.telemetry.rolled import HOUR_US, MINUTE_US, Numbers
+from pulse_postgres.telemetry.rolled_hours import (
+    Buckets,
+    Piece,
+    StoredHour,
+    pieces_of_hours,
+    rolled_hours,
+    spans_between,
+)
 
 if TYPE_CHECKING:
     import datetime as dt

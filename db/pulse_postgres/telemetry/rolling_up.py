@@ -10,15 +10,15 @@ import msgspec
 
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.pool import unavailable
-from pulse_postgres.rolled import HOUR_US, Rolling
 from pulse_postgres.sqltime import us
-from pulse_postgres.telemetry_marks import RESTS_US
+from pulse_postgres.telemetry.marks import RESTS_US
+from pulse_postgres.telemetry.rolled import HOUR_US, Rolling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulse_postgres.connections import Connections
-    from pulse_postgres.rolled import RolledHour
+    from pulse_postgres.telemetry.rolled import RolledHour
 
 MARKS_AT_ONCE = 200
 READINGS_AT_ONCE = 5_000

@@ -11,9 +11,9 @@ import asyncpg
 from pulse_core.errors import StoreUnavailable
 from pulse_postgres.pool import unavailable
 from pulse_postgres.sqltime import DAY_US, at, moment, us
-from pulse_postgres.telemetry_marks import Marks
-from pulse_postgres.telemetry_pages import KeptInTables
-from pulse_postgres.telemetry_series import in_time, reading_of
+from pulse_postgres.telemetry.marks import Marks
+from pulse_postgres.telemetry.pages import KeptInTables
+from pulse_postgres.telemetry.series import in_time, reading_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

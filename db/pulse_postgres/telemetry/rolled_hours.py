@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pulse_core.api import Aggregate, Series
-from pulse_postgres.rolled import HOUR_US, MINUTE_US, Numbers, hour_of, minutes_of
 from pulse_postgres.sqltime import moment, us
-from pulse_postgres.telemetry_marks import RESTS_US
+from pulse_postgres.telemetry.marks import RESTS_US
+from pulse_postgres.telemetry.rolled import HOUR_US, MINUTE_US, Numbers, hour_of, minutes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ import msgspec
 
 from pulse_core.api import DeviceKey, LatestValue
 from pulse_postgres.sqltime import moment, us
-from pulse_postgres.telemetry_series import in_time
+from pulse_postgres.telemetry.series import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

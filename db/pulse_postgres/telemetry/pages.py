@@ -18,10 +18,10 @@ from pulse_core.api import (
 )
 from pulse_postgres.paging import Where
 from pulse_postgres.sqltime import moment, us
-from pulse_postgres.telemetry_days import forget
-from pulse_postgres.telemetry_latest import latest_of
-from pulse_postgres.telemetry_series import CountedWhereTheyAre, in_time
-from pulse_postgres.telemetry_size import size_of
+from pulse_postgres.telemetry.days import forget
+from pulse_postgres.telemetry.latest import latest_of
+from pulse_postgres.telemetry.series import CountedWhereTheyAre, in_time
+from pulse_postgres.telemetry.size import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ class KeptInTables(CountedWhereTheyAre, TelemetryStore):
         ]
 
     async def latest(self, devices: Sequence[DeviceKey], *, since_us: int) -> dict[DeviceKey, dict[str, LatestValue]]:
-        """See :meth:`TelemetryStore.latest`, and :func:`~pulse_postgres.telemetry_latest.latest_of`."""
+        """See :meth:`TelemetryStore.latest`, and :func:`~pulse_postgres.telemetry.latest.latest_of`."""
         return await latest_of(self._database, devices, since_us)
 
     async def forget_device(self, device: DeviceKey) -> int:
@@ -81,7 +81,7 @@ class KeptInTables(CountedWhereTheyAre, TelemetryStore):
         return await forget(self._database, tenant_id)
 
     async def size(self, tenant_id: str | None = None) -> Size:
-        """See :meth:`TelemetryStore.size`, and :func:`~pulse_postgres.telemetry_size.size_of` for what is estimated."""
+        """See :meth:`TelemetryStore.size`, and :func:`~pulse_postgres.telemetry.size.size_of` for what is estimated."""
         return await size_of(self._database, tenant_id)
 
 
