@@ -26,6 +26,7 @@ from pulse_postgres.connections import TenantPool
 from pulse_postgres.migrate import migrate
 from pulse_postgres.pool import open_pool
 from pulse_postgres.telemetry import series
+from pulse_postgres.telemetry import store as telemetry_store
 from pulse_postgres.telemetry.store import PostgresTelemetryStore
 from support.database import Database
 from support.telemetry import a_store
