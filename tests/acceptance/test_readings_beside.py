@@ -60,27 +60,16 @@ def reasons(product: Product) -> dict[str, str]:
     return dict(said["reasons"])
 
 
-def heard(fleet: Fleet) -> None:
-    """Wait until every device of a fleet has been acknowledged something from now on."""
-    before = read_ledger(fleet.ledger) if fleet.ledger.exists() else {}
-
-    def all_heard() -> bool:
-        now = read_ledger(fleet.ledger) if fleet.ledger.exists() else {}
-        return all(len(now.get(n, ())) > len(before.get(n, ())) for n in range(len(fleet.devices)))
-
-    until_sync(all_heard, within_s=60, what="every device")
-
-
 def test_kills_and_an_outage_of_the_store(product: Product, beside: Beside, tmp_path: Path) -> None:
     load = product.add_devices("load", 20, prefix="load", stale_after_s=3600)
     watched = product.add_devices("watched", 5, prefix="watched", stale_after_s=THRESHOLD_S)
     fleets = [Fleet(product, tmp_path, "load", load, 600.0), Fleet(product, tmp_path, "watched", watched, 10.0)]
     try:
         for _ in range(3):
-            heard(fleets[0])
+            fleets[0].heard()
             product.kill("pipeline")
             until_sync(product.ready, within_s=60, what="the pipeline")
-        heard(fleets[1])
+        fleets[1].heard()
         beside.go(away=True)
         until_sync(lambda: "telemetry store beside" in reasons(product).get("data path", ""), within_s=30)
         time.sleep(_LEDGERS_SETTLE_S)
@@ -90,7 +79,7 @@ def test_kills_and_an_outage_of_the_store(product: Product, beside: Beside, tmp_
         beside.go(slow_s=0.3)
         until_sync(product.ready, within_s=30, what="the pipeline")
         for wait_s in (THRESHOLD_S, 0):
-            heard(fleets[1])
+            fleets[1].heard()
             time.sleep(wait_s)
         assert not alerts_of(product, "watched")
         for fleet in fleets:

@@ -33,17 +33,6 @@ def in_influx(folder: Path, server: InfluxServer) -> Iterator[Product]:
     product.stop()
 
 
-def heard(fleet: Fleet) -> None:
-    """Wait until every device has been acknowledged something from now on."""
-    before = read_ledger(fleet.ledger) if fleet.ledger.exists() else {}
-
-    def all_heard() -> bool:
-        now = read_ledger(fleet.ledger) if fleet.ledger.exists() else {}
-        return all(len(now.get(n, ())) > len(before.get(n, ())) for n in range(len(fleet.devices)))
-
-    until_sync(all_heard, within_s=60, what="every device")
-
-
 async def test_a_kill_and_an_outage(tmp_path: Path) -> None:
     async with influx_server() as server:
         loop = asyncio.get_running_loop()
@@ -60,15 +49,15 @@ def _harm(folder: Path, server: InfluxServer, there: Callable[[bool], None]) -> 
             product, folder, "load", product.add_devices("load", 20, prefix="load", stale_after_s=3600), 200.0
         )
         try:
-            heard(fleet)
+            fleet.heard()
             there(False)
             until_sync(lambda: not product.ready(), within_s=30, what="the outage")
             there(True)
             until_sync(product.ready, within_s=30, what="the pipeline")
-            heard(fleet)
+            fleet.heard()
             product.kill("pipeline")
             until_sync(product.ready, within_s=60, what="the pipeline")
-            heard(fleet)
+            fleet.heard()
             result = fleet.stop()
         finally:
             fleet.kill()

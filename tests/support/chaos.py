@@ -72,6 +72,19 @@ class Fleet:
         self._generator = Generator(folder, name, asdict(spec))
         self._generator.connected()
 
+    def heard(self) -> None:
+        """Wait until every device has been acknowledged something from now on."""
+        before = self._acknowledged()
+
+        def all_heard() -> bool:
+            now = self._acknowledged()
+            return all(len(now.get(n, ())) > len(before.get(n, ())) for n in range(len(self.devices)))
+
+        until_sync(all_heard, within_s=60, what="every device")
+
+    def _acknowledged(self) -> dict[int, set[int]]:
+        return read_ledger(self.ledger) if self.ledger.exists() else {}
+
     def stop(self) -> dict[str, Any]:
         """Send no more, wait for what is unanswered, and return the generator's result."""
         self._generator.stop()

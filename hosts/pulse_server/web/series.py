@@ -7,21 +7,23 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pulse_core.api import Place, SelectedReading
+from pulse_core.api import DeviceKey, Place, SelectedReading
 from pulse_core.errors import PermanentFailure
 from pulse_server.exporting.encoding import CsvLines, guarded, iso
+from pulse_server.inputs import TelemetryQuery
 from pulse_server.inputs.series import BUCKETS_AT_MOST, BUCKETS_BY_ITSELF, METRICS_AT_MOST
+from pulse_server.web.bodies import query_as
 from pulse_server.web.csv_answers import csv_lines, csv_table, wants_csv
 from pulse_server.web.readings import readings_found, readings_page
-from pulse_server.web.replies import reply
+from pulse_server.web.replies import demand_ids, reply
+from pulse_server.web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quart import Response
 
-    from pulse_core.api import DeviceKey, Series, SeriesSet, TelemetryStore
-    from pulse_server.inputs import TelemetryQuery
+    from pulse_core.api import Series, SeriesSet, TelemetryStore
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND_US = 1_000_000
@@ -48,6 +50,15 @@ async def telemetry_answer(store: TelemetryStore, key: DeviceKey, asked: Telemet
     _, numbers = await _numbers(store, key, asked)
     table = chain.from_iterable(series_lines(each) for each in numbers.found.series)
     return csv_table(("metric", "bucket", *asked.aggregates), table, name)
+
+
+async def answer_across_tenants(tenant_id: str, device_id: str) -> Response:
+    """What a caller who may ask for any tenant's device is answered to its query. Raises NotFound."""
+    demand_ids(tenant_id, device_id)
+    asked = query_as(TelemetryQuery)
+    await services().overview.device(tenant_id, device_id)
+    with services().telemetry_of_all() as store:
+        return await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked)
 
 
 async def series_of(store: TelemetryStore, key: DeviceKey, asked: TelemetryQuery) -> dict[str, Any]:

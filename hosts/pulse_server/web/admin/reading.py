@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pulse_core.api import DeviceKey
 from pulse_server.inputs import AlertQuery, DeliveryQuery, TelemetryQuery
 from pulse_server.outputs.alerts import AlertList
 from pulse_server.outputs.deliveries import DeliveryList
 from pulse_server.outputs.series import Telemetry
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
-from pulse_server.web.replies import demand_ids, page_reply
-from pulse_server.web.series import telemetry_answer
+from pulse_server.web.replies import page_reply
+from pulse_server.web.series import answer_across_tenants
 from pulse_server.web.services import services
 
 blueprint = Blueprint("reading", __name__)
@@ -22,11 +21,7 @@ blueprint = Blueprint("reading", __name__)
 @described(Telemetry, query=TelemetryQuery)
 async def telemetry(tenant_id: str, device_id: str) -> Response:
     """Readings of one device, newest first, in [start, end); or its metrics in buckets."""
-    demand_ids(tenant_id, device_id)
-    asked = query_as(TelemetryQuery)
-    await services().overview.device(tenant_id, device_id)
-    with services().telemetry_of_all() as store:
-        return await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked)
+    return await answer_across_tenants(tenant_id, device_id)
 
 
 @blueprint.get("/alerts")

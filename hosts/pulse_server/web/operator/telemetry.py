@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint
 
-from pulse_core.api import DeviceKey
 from pulse_server.inputs import TelemetryQuery
 from pulse_server.inputs.telemetry import OperatorAcrossQuery
 from pulse_server.outputs.series import Telemetry
@@ -14,8 +13,7 @@ from pulse_server.outputs.telemetry import TelemetryAcross
 from pulse_server.web.across import across_answer
 from pulse_server.web.bodies import query_as
 from pulse_server.web.described import described
-from pulse_server.web.replies import demand_ids
-from pulse_server.web.series import telemetry_answer
+from pulse_server.web.series import answer_across_tenants
 from pulse_server.web.services import services
 
 if TYPE_CHECKING:
@@ -28,11 +26,7 @@ blueprint = Blueprint("operator_telemetry", __name__)
 @described(Telemetry, query=TelemetryQuery)
 async def of_device(tenant_id: str, device_id: str) -> Response:
     """Readings of one device, newest first, in [from, to); or its metrics in buckets. As JSON or CSV."""
-    demand_ids(tenant_id, device_id)
-    asked = query_as(TelemetryQuery)
-    await services().overview.device(tenant_id, device_id)
-    with services().telemetry_of_all() as store:
-        return await telemetry_answer(store, DeviceKey(tenant_id, device_id), asked)
+    return await answer_across_tenants(tenant_id, device_id)
 
 
 @blueprint.get("/telemetry/query")
