@@ -13,6 +13,7 @@ from pulse_core.api import (
     COMMITTED,
     RETRY_LATER,
     Command,
+    ConnectionEvent,
     Credentials,
     Device,
     DeviceKey,
@@ -73,8 +74,8 @@ class FakeIntake:
 
     By itself it commits every admissible message in the next turn of the event loop. :meth:`hold` keeps outcomes
     back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
-    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections`` and ``receiving_log``.
-    Commands are queued in ``command_store``.
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections``, ``connection_events`` and
+    ``receiving_log``. Commands are queued in ``command_store``.
     """
 
     def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
@@ -102,6 +103,8 @@ class FakeIntake:
         self.receiving_log: list[bool] = []
         self.connections: list[tuple[DeviceKey, dict[str, str], list[Ending]]] = []
         """What :meth:`connected` was told: the device, the rest, and how it ended."""
+        self.connection_events: list[tuple[DeviceKey, ConnectionEvent, dict[str, str]]] = []
+        """What :meth:`connection_event` was told: the device, the event, and the rest."""
         self.command_store = MemoryCommands()
         self._mailboxes = Mailboxes(self.command_store)
         self._following: list[asyncio.Task[None]] = []
@@ -229,6 +232,20 @@ class FakeIntake:
         endings: list[Ending] = []
         self.connections.append((key, {"protocol": protocol, "address": address, "client_id": client_id}, endings))
         return endings.append
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note it."""
+        about = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+        self.connection_events.append((key, event, about))
 
     def _follow_commands(self) -> Mailboxes:
         if not self._following:
