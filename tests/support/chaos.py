@@ -34,7 +34,7 @@ _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 Way = tuple[int, int]
 """A QoS and a version of MQTT (4: 3.1.1)."""
-WAYS: tuple[Way, ...] = ((1, 4), (2, 4))
+WAYS: tuple[Way, ...] = ((1, 4), (2, 5))
 
 AlertsSeen = Counter[tuple[str, str, str]]
 """How many alerts of each (device_id, alert_type, status)."""
@@ -112,6 +112,10 @@ class Fleet:
     def _acknowledged(self) -> dict[int, set[int]]:
         return read_ledger(self.ledger) if self.ledger.exists() else {}
 
+    def judged(self, product: Product) -> Verdict:
+        """What was acknowledged beside what the platform shows."""
+        return judge(read_ledger(self.ledger), product.shown_seqs(self.devices))
+
     def stop(self) -> dict[str, Any]:
         """Send no more, wait for what is unanswered, and return the generator's result."""
         self._generator.stop()
@@ -167,10 +171,7 @@ def experiment(
         _wait_for_alerts(product, "CLOSED", len(silent))
         alerts = alerts_of(product, "watched")
         rates = [result["acknowledged"] / max(1, len(result["per_second"])) for result in results]
-        verdicts = {
-            way: judge(read_ledger(fleet.ledger), product.shown_seqs(fleet.devices))
-            for way, fleet in zip(ways, loads, strict=True)
-        }
+        verdicts = {way: fleet.judged(product) for way, fleet in zip(ways, loads, strict=True)}
         return Outcome(verdicts, alerts, sum(rates), tuple(kills), product.ledger())
     finally:
         for fleet in (*loads, *fleets.values()):
