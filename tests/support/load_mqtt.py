@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from support.load_wire import LAST_ID, now_ms
+from support.load_wire import LAST_ID, now_ms, receive_maximum
 
 if TYPE_CHECKING:
     from support.load_stats import Load
@@ -38,6 +38,7 @@ class MqttLoad(asyncio.Protocol, ABC):
         self._sent = 0
         self._last_ts = 0
         self._welcome = False
+        self._most_in_flight = MOST_IN_FLIGHT
         self.connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -110,7 +111,7 @@ class MqttLoad(asyncio.Protocol, ABC):
         """Send ``count`` new messages in one write. ``due_s``: when they should have gone, if their time counts."""
         if due_s is not None:
             self._late.extend([due_s] * count)
-            count = min(len(self._late), MOST_IN_FLIGHT - self.in_flight)
+            count = min(len(self._late), self._most_in_flight - self.in_flight)
         if count <= 0 or not self._welcome or self._transport is None:
             return
         if due_s is not None:
@@ -144,7 +145,7 @@ class MqttLoad(asyncio.Protocol, ABC):
             self.send(0, self._late[0])
 
     def give_up(self, *, out_of_order: bool) -> None:
-        """The peer breaks the protocol, or refuses: connect anew."""
+        """The peer breaks the protocol, or refuses a message: connect anew."""
         self._load.result.out_of_order += out_of_order
         self._load.result.refused += not out_of_order
         if self._transport is not None:
@@ -152,9 +153,13 @@ class MqttLoad(asyncio.Protocol, ABC):
 
     def _welcomed(self, answer: bytes) -> None:
         if answer[0] != _CONNACK or answer[3]:
-            self.give_up(out_of_order=answer[0] != _CONNACK)
+            self._load.result.out_of_order += answer[0] != _CONNACK
+            self._load.result.tried_again += answer[0] == _CONNACK
+            assert self._transport is not None
+            self._transport.abort()
             return
         self._welcome = True
+        self._most_in_flight = min(MOST_IN_FLIGHT, receive_maximum(answer))
         self.begin()
         if not self._load.timed and self._load.sending:
             self.send(self._load.spec.window - self.in_flight)

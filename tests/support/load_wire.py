@@ -17,6 +17,9 @@ PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
 SESSION_S = 3600
 """For how long a session of QoS 2 outlives its connection."""
 MQTT5 = 5
+_RECEIVE_MAXIMUM = 0x21
+_SIZES = {0x11: 4, 0x13: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2A: 1}
+"""Bytes of the properties of a CONNACK that are no strings."""
 _READINGS = tuple(
     b',"metrics":{"temp_c":%d.%d,"humidity_pct":%d.5,"battery_pct":%d}}'
     % (20 + n % 10, n % 10, 40 + n % 10, 50 + n % 50)
@@ -95,6 +98,18 @@ class Answers:
         start, end = first % LAST_ID, first % LAST_ID + count
         found = self._all[4 * start : 4 * end]
         return found if end <= LAST_ID else found + self._all[: 4 * (end - LAST_ID)]
+
+
+def receive_maximum(connack: bytes) -> int:
+    """How many messages a peer takes that it has not answered: what its CONNACK says, in MQTT 5 (3.2.2.3.3)."""
+    at, end = 5, len(connack)
+    while at < end:
+        kind = connack[at]
+        if kind == _RECEIVE_MAXIMUM:
+            return int.from_bytes(connack[at + 1 : at + 3], "big")
+        size = _SIZES.get(kind)
+        at += 1 + (2 + int.from_bytes(connack[at + 1 : at + 3], "big") if size is None else size)
+    return LAST_ID
 
 
 def batch_request(elements: Sequence[bytes]) -> bytes:
