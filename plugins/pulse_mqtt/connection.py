@@ -15,7 +15,7 @@ from pulse_mqtt.codes import FAILURE, OF_ENDING, Code
 from pulse_mqtt.dialects import Welcome, dialect_of, refusal
 from pulse_mqtt.link import Link, Pause
 from pulse_mqtt.login import LoginRefused, read_connect, version_of
-from pulse_mqtt.packets import IDENTIFIER_SHIFT, V5, V311
+from pulse_mqtt.packets import IDENTIFIER_SHIFT, V5, V311, VERSIONS
 from pulse_mqtt.subscriptions import grant
 from pulse_mqtt.topics import Topics, prefix_of
 from pulse_mqtt.window import Window
@@ -111,6 +111,11 @@ class Connection(Link):
             self.after("connect", within_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR))
         else:
             self.abort("too many connections", Ending.SERVER_ERROR)
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, as ``mqtts/5``."""
+        return f"{self.scheme}/{VERSIONS[self._version]}"
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
@@ -269,7 +274,7 @@ class Connection(Link):
         self._topics = Topics(key)
         self._window = Window(door.intake, self, session.unreleased, self.dialect.answer)
         self._ended = door.intake.connected(
-            key, protocol=f"{self.scheme}/{connect.version}", address=self.address, client_id=session.key.client_id
+            key, protocol=self.protocol, address=self.address, client_id=session.key.client_id
         )
         self.send(self.dialect.welcome(self._welcome(connect, session)))
         if session.subscriptions:

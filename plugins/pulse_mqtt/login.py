@@ -49,8 +49,11 @@ class Applicant(Guest, Protocol):
     """A connection that wants in."""
 
     closed: bool
-    scheme: str
     address: str
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, as ``mqtts/5``."""
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
@@ -172,7 +175,7 @@ class Desk:
         self._intake.connection_event(
             key,
             ConnectionEvent.REFUSED,
-            protocol=applicant.scheme,
+            protocol=applicant.protocol,
             address=applicant.address,
             client_id=connect.client_id,
             detail=str(reason),
