@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -31,7 +31,8 @@ class Device:
         self.version = version
         self.clean = clean
         options: dict[str, Any] = {} if version == paho.MQTTv5 else {"clean_session": clean}
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version, **options)
+        protocol = MQTTProtocolVersion(version)
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol, **options)
         self.client.username_pw_set(ALIAS, TOKEN)
         self.got: list[paho.MQTTMessage] = []
         self.said: list[Any] = []
@@ -43,10 +44,10 @@ class Device:
         self.client.on_publish = lambda _c, _u, _mid, code, _p: self.acknowledged.append(str(code))
         self.port = int(here.address.rpartition(":")[2])
 
-    async def __aenter__(self) -> Device:
+    async def __aenter__(self) -> Self:
         options: dict[str, Any] = {}
         if self.version == paho.MQTTv5:
-            properties = Properties(PacketTypes.CONNECT)
+            properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
             if not self.clean:
                 properties.SessionExpiryInterval = 3600
             options = {"clean_start": self.clean, "properties": properties}
@@ -81,9 +82,9 @@ async def test_a_command_reaches_a_subscribed_device_and_its_puback_acknowledges
         assert (message.topic, message.payload) == (COMMANDS.replace("#", "reboot"), b'{"in_s":5}')
         assert (message.qos, message.dup, message.retain) == (1, False, False)
         if version == paho.MQTTv5:
-            assert message.properties is not None
-            assert dict(message.properties.UserProperty) == {"command_id": str(command)}
-            assert 0 < message.properties.MessageExpiryInterval <= 3600
+            said: Any = message.properties
+            assert dict(said.UserProperty) == {"command_id": str(command)}
+            assert 0 < said.MessageExpiryInterval <= 3600
 
 
 @pytest.mark.parametrize("version", VERSIONS)
