@@ -188,9 +188,8 @@ class Connection(Link):
             self._ended(ending)
         session, will = talk.session, talk.will
         if will is not None and ending is not Ending.SERVER_STOPPED:
-            delay_s = min(will.delay_s, session.expiry_s)
-            if ending is not Ending.TAKEN_OVER or not delay_s:  # 3.1.3.2.2: not if the session goes on meanwhile
-                self._door.wills.broken(session.key, will, delay_s)
+            delay_s = 0 if ending is Ending.TAKEN_OVER else min(will.delay_s, session.expiry_s)
+            self._door.wills.broken(session.key, will, delay_s)
         self._door.desk.part(session, self)
 
     def last_words(self) -> bytes:
@@ -200,10 +199,13 @@ class Connection(Link):
         code, why = self._failure or (OF_ENDING.get(self.ending), str(self.ending))
         return b"" if code is None else self.talk.dialect.goodbye(code, why)
 
-    def give_way(self) -> None:
+    def give_way(self, *, resumed: bool) -> None:
         """Its client has connected anew: nothing of this connection is acknowledged any more."""
-        if self.talk is not None:
-            self.talk.close()
+        talk = self.talk
+        if talk is not None:
+            talk.close()
+            if resumed and talk.will is not None and min(talk.will.delay_s, talk.session.expiry_s):
+                talk.will = None  # 3.1.3.2.2: it waits until the session ends, and the session goes on
         self.close("taken over", Ending.TAKEN_OVER)
 
     def drain(self) -> None:

@@ -141,7 +141,7 @@ class Desk:
         key = session.key
         if applicant.closed:
             return session
-        before = self._roster.welcome(key, applicant)
+        before = self._roster.welcome(key, applicant, resumed=not connect.clean)
         self._wills.back(key, resumed=not connect.clean)
         if not connect.client_id and not session.expiry_s:
             return session  # nobody can have stored one under a name that was just made up
