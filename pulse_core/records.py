@@ -110,7 +110,8 @@ class Device(Struct, frozen=True, gc=False):
 
     ``token_hash`` is SHA-256 of the token (32 bytes), None until activation; ``previous_token_hash`` stays valid
     until ``previous_until_us`` after a rotation. ``stale_after_s`` is the device's own override, else the tenant's,
-    else None (the evaluator's configured default).
+    else None (the evaluator's configured default). ``stale_on``: when its last connection ends in one of these ways
+    (of :class:`~pulse_core.device_connections.Ending`), its tenant wants it judged at once.
     """
 
     key: DeviceKey
@@ -122,6 +123,7 @@ class Device(Struct, frozen=True, gc=False):
     previous_until_us: int = 0
     stale_after_s: float | None = None
     tenant_active: bool = True
+    stale_on: frozenset[str] = frozenset()
 
 
 class RawMessage(Struct, frozen=True, gc=False):
@@ -241,10 +243,7 @@ class AlertEvent(StrEnum):
 
 
 class AlertChange(Struct, frozen=True, gc=False):
-    """One step in an alert's life, to be committed with what it causes.
-
-    ``actor`` is who took it, empty for the platform itself; ``note`` what they said.
-    """
+    """One step in an alert's life, with what it causes. ``actor`` took it (empty: the platform), saying ``note``."""
 
     device: DeviceKey
     event: AlertEvent

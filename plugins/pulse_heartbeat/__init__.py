@@ -14,6 +14,7 @@ from pydantic import Field
 from pulse_core.api import (
     Device,
     DeviceStatus,
+    Ending,
     Evaluator,
     Finding,
     Judgement,
@@ -25,6 +26,13 @@ from pulse_core.api import (
 )
 
 NO_HEARTBEAT = "NO_HEARTBEAT"
+_ENDINGS = {
+    Ending.CLIENT_CLOSED: "it said good-bye",
+    Ending.LOST: "connection lost",
+    Ending.KEEP_ALIVE: "its keep-alive ran out",
+    Ending.NOT_READING: "it left our answers unread",
+    Ending.PROTOCOL_ERROR: "it broke the protocol",
+}
 
 
 class HeartbeatConfig(PluginConfig):
@@ -77,6 +85,19 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         silent = _silent(device, memory, self._threshold_us(device))
         return Judgement(Heard(memory.last_us, stale=True), (silent,), None, DeviceStatus.STALE)
 
+    def disconnected(
+        self,
+        device: Device,
+        memory: Heard,
+        ending: Ending,
+        listening: Listening,  # noqa: ARG002 - who has gone is not waited for
+        now_us: int,  # noqa: ARG002
+    ) -> Judgement | None:
+        """Its tenant chose not to wait for the deadline. The next message ends this silence like any other."""
+        if memory.stale:
+            return None
+        return Judgement(Heard(memory.last_us, stale=True), (_gone(device, memory, ending),), None, DeviceStatus.STALE)
+
     def _threshold_us(self, device: Device) -> int:
         return round((device.stale_after_s or self.config.stale_after_s) * 1_000_000)
 
@@ -86,14 +107,23 @@ def _back() -> Finding:
 
 
 def _silent(device: Device, memory: Heard, threshold_us: int) -> Finding:
+    threshold_s = threshold_us / 1e6
+    return _missing(memory, f"{device.key.device_id} has been silent for {threshold_s:g} s", stale_after_s=threshold_s)
+
+
+def _gone(device: Device, memory: Heard, ending: Ending) -> Finding:
+    return _missing(memory, f"{device.key.device_id} has disconnected ({_ENDINGS[ending]})", disconnected=ending.value)
+
+
+def _missing(memory: Heard, summary: str, **why: float | str) -> Finding:
     last_seen = datetime.fromtimestamp(memory.last_us / 1e6, UTC).isoformat(timespec="milliseconds")
     return Finding(
         NO_HEARTBEAT,
         active=True,
         severity=Severity.MAJOR,
         confidence=0.9,
-        summary=f"{device.key.device_id} has been silent for {threshold_us / 1e6:g} s",
-        details={"last_seen_at": last_seen, "stale_after_s": threshold_us / 1e6},
+        summary=summary,
+        details={"last_seen_at": last_seen, **why},
     )
 
 
