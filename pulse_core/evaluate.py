@@ -80,11 +80,17 @@ class Draft(Struct):
 
 def note(draft: Draft, reading: Reading) -> None:
     """What the core itself remembers of a reading: by it a redelivery is recognised, and a source is known."""
-    draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
+    heard(draft, reading)
     draft.last_ts_us = max(draft.last_ts_us, reading.ts_us)
     if reading.seq is not None:
         draft.last_seq = reading.seq
     draft.source = reading.source
+
+
+def heard(draft: Draft, reading: Reading) -> None:
+    """A device that sends lives; what is published for it after its end says nothing of that."""
+    if not reading.will:
+        draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
 
 
 def observe(

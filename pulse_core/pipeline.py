@@ -171,7 +171,7 @@ class Batch:
             return
         draft = self._draft(reading.device)
         if repeat:
-            draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
+            evaluate.heard(draft, reading)
         else:
             evaluate.note(draft, reading)
             self.writes.readings.append(reading)

@@ -67,7 +67,9 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         listening: Listening,  # noqa: ARG002 - a device that is heard is heard
         now_us: int,  # noqa: ARG002 - the reading says when
     ) -> Judgement:
-        """Any message proves that the device lives."""
+        """Any message proves that the device lives, but for its last will. That moves nothing."""
+        if reading.will and memory is not None:
+            return self._as_it_was(device, memory)
         last_us = reading.received_us if memory is None else max(memory.last_us, reading.received_us)
         deadline_us = last_us + self._threshold_us(device)
         recovered = (_back(),) if memory is not None and memory.stale else ()
@@ -97,6 +99,9 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         if memory.stale:
             return None
         return Judgement(Heard(memory.last_us, stale=True), (_gone(device, memory, ending),), None, DeviceStatus.STALE)
+
+    def _as_it_was(self, device: Device, memory: Heard) -> Judgement:
+        return Judgement(memory, (), None if memory.stale else memory.last_us + self._threshold_us(device))
 
     def _threshold_us(self, device: Device) -> int:
         return round((device.stale_after_s or self.config.stale_after_s) * 1_000_000)

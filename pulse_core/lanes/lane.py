@@ -106,7 +106,7 @@ class Lane:
         """Queue a message. Its time is ours if it has none, and never the same twice in this lane."""
         entry.stamp_us = self._stamp_us = max(self._stamp_us + 1, entry.raw.received_us)
         self._queue.append(entry)
-        if self._disconnects and entry.raw.refused is None:
+        if self._disconnects and entry.raw.refused is None and not entry.raw.will:
             self.connected(DeviceKey(entry.raw.tenant_id, entry.raw.device_id))
         self._arrived.set()
 

@@ -142,6 +142,35 @@ async def test_a_stranger_who_uses_its_name_does_not_keep_it_online() -> None:
         await until(lambda: house.status() is DeviceStatus.STALE)
 
 
+@pytest.mark.parametrize("when", ["before", "at once", "later"])
+async def test_a_last_will_is_a_reading_and_no_sign_of_life(when: str) -> None:
+    async with open_house("lost") as house:
+        house.clock.advance(1)
+        will = house.message(fields={"metrics": {"online": False}}, will=True)
+        seen_us = house.database.states[KEY].last_seen_us
+        end = house.intake.connected(KEY)
+        if when == "before":
+            await house.send(will)
+        end(Ending.LOST)
+        if when == "later":
+            await until(lambda: house.status() is DeviceStatus.STALE)
+        if when != "before":
+            await house.send(will)
+        await until(lambda: house.status() is DeviceStatus.STALE)
+        await settled(house)
+        assert [each.metrics for each in house.database.readings.values()].count({"online": False}) == 1
+        assert house.database.states[KEY].last_seen_us == seen_us
+        assert [event for event, device, _ in house.database.events if device == "dev-1"] == [AlertEvent.OPEN]
+
+
+async def test_a_last_will_puts_no_deadline_off() -> None:
+    async with open_house("never") as house:
+        await house.pass_time(20)
+        await house.send(house.message(will=True))
+        await house.pass_time(11)
+        await until(lambda: house.status() is DeviceStatus.STALE)
+
+
 async def test_while_the_database_or_the_way_in_is_down_nobody_has_gone() -> None:
     async with open_house("always") as house:
         ends = {number: house.intake.connected(DeviceKey("tenant-a", f"dev-{number}")) for number in (1, 2, 3)}

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pulse_core import ingest
-from pulse_core.api import DeviceStatus, Ending, Finding, Listening, RawMessage, Reading, Severity
+from pulse_core.api import DeviceStatus, Ending, Finding, Judgement, Listening, RawMessage, Reading, Severity
 from pulse_core.device_connections import STALE_ON
 from pulse_core.settings import Settings
 from pulse_heartbeat import NO_HEARTBEAT, Heard, HeartbeatConfig, HeartbeatEvaluator
@@ -62,6 +63,15 @@ def test_a_device_that_disconnects_is_stale_at_once_and_back_at_its_next_word(en
     assert heartbeat.disconnected(DEVICE, gone.memory, ending, ALWAYS, now_us + S) is None, "that is known"
     back = heartbeat.observe(DEVICE, gone.memory, reading(now_us + S), ALWAYS, now_us + S)
     assert (back.status, back.findings) == (DeviceStatus.ONLINE, (Finding(NO_HEARTBEAT, active=False),))
+
+
+def test_a_last_will_is_no_sign_of_life_unless_it_is_the_first_ever_heard() -> None:
+    heartbeat, will = evaluator(), replace(reading(START_US + 9 * S), will=True)
+    unmoved = heartbeat.observe(DEVICE, Heard(START_US), will, ALWAYS, START_US + 9 * S)
+    assert unmoved == Judgement(Heard(START_US), (), START_US + 30 * S)
+    gone = Heard(START_US, stale=True)
+    assert heartbeat.observe(DEVICE, gone, will, ALWAYS, START_US + 9 * S) == Judgement(gone)
+    assert heartbeat.observe(DEVICE, None, will, ALWAYS, START_US + 9 * S).wake_at_us == START_US + 39 * S
 
 
 def test_a_device_has_its_own_threshold() -> None:
