@@ -12,7 +12,8 @@ import pytest
 from pulse_core.api import DeviceKey, Ending
 from pulse_core.commands import CommandStatus
 from pulse_core.testing.intake import known_device
-from pulse_mqtt.connection import LONGEST_CONNECT, LONGEST_PACKET
+from pulse_mqtt.connection import LONGEST_CONNECT
+from pulse_mqtt.conversation import LONGEST_PACKET
 from pulse_mqtt.courier import MOST_IN_FLIGHT
 from support.certificates import Authority
 from support.mqtt311 import PINGREQ
