@@ -12,11 +12,12 @@ from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
 from pulse_mqtt.config import MqttConfig
 from pulse_mqtt.connection import Connection
 from pulse_mqtt.roster import Roster
+from pulse_mqtt.websocket import MOUNT, WebSocketApp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pulse_core.api import Intake, PluginConfig, Services
+    from pulse_core.api import AsgiApp, Intake, PluginConfig, Services
 
 _FALLBACK_PORTS = 100
 _BACKLOG = 1024
@@ -36,6 +37,10 @@ class MqttIngester(Ingester):
         super().__init__(config, services)
         self._addresses: dict[str, str] = {}
         self._roster = Roster(config.max_connections)
+
+    def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:
+        """MQTT over WebSocket, mounted at ``/mqtt``."""
+        return (MOUNT, WebSocketApp(intake, self._serving(intake, "mqtt-ws"))) if self.config.websocket else None
 
     def addresses(self) -> Mapping[str, str]:
         """``mqtt`` and, with a certificate, ``mqtts``."""
@@ -79,12 +84,12 @@ class MqttIngester(Ingester):
 
     async def _listen_on(self, intake: Intake, scheme: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        config, roster, log = self.config, self._roster, self.services.log
+        config = self.config
         last = port + _FALLBACK_PORTS if config.port_fallback and port else port
         while True:
             try:
                 server = await loop.create_server(
-                    lambda: Connection(intake, config, roster, self.name, scheme, log),
+                    self._serving(intake, scheme),
                     config.host,
                     port,
                     backlog=_BACKLOG,
@@ -100,6 +105,11 @@ class MqttIngester(Ingester):
                 host = f"[{host}]" if ":" in host else host
                 self._addresses[scheme] = f"{scheme}://{host}:{bound}"
                 return server
+
+    def _serving(self, intake: Intake, protocol: str) -> Callable[[], Connection]:
+        """Make the function that makes connections; ``protocol`` is what people see in the connection history."""
+        config, roster, source, log = self.config, self._roster, self.name, self.services.log
+        return lambda: Connection(intake, config, roster, source, protocol, log)
 
     async def _follow_revocations(self, intake: Intake) -> None:
         while True:
