@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pulse_core.channel import Services
     from pulse_core.commands import Command
-    from pulse_core.device_connections import Ending
+    from pulse_core.device_connections import ConnectionEvent, Ending
 
 
 AsgiApp = Callable[
@@ -32,10 +32,14 @@ AsgiApp = Callable[
 
 
 class Credentials(Struct, frozen=True):
-    """What a device shows at login."""
+    """What a device shows at login.
+
+    ``proven``: the ingester has seen by itself who it is (by its certificate); the token is not looked at.
+    """
 
     key: DeviceKey
     token: str
+    proven: bool = False
 
 
 class Intake(Protocol):
@@ -135,6 +139,24 @@ class Intake(Protocol):
 
         People see it in the device's connection history, written beside the data path: nothing waits for it.
         ``protocol`` as ``mqtts``; ``address`` as people write the peer's; ``client_id``: what its client calls itself.
+        What the device sent must have been submitted by then, its last will too: its tenant may want it STALE at once.
+        """
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note what happened to a device besides a connection's beginning and end; ``detail`` as the event says.
+
+        People see it in the device's connection history, written beside the data path: nothing waits for it. It never
+        fails, and may be called as often as anybody tries to log in: devices that do not exist leave no trace, and many
+        refusals of one device for one reason are noted as one, with their number.
         """
 
 

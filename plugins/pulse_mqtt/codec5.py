@@ -1,4 +1,4 @@
-"""MQTT 5.0 on the wire, as a server reads and writes it. Sections are those of the OASIS standard "MQTT Version 5.0"."""
+"""MQTT 5.0 on the wire, as a server reads and writes it. Sections: OASIS standard "MQTT Version 5.0"."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ _DISCONNECT_CODES = frozenset({0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0
 _NO_PROPERTIES: dict[int, Any] = {}
 
 
-def read_publish(
-    data: bytes, first: int, body: int, end: int
-) -> tuple[bytes, int, bytes, bytes, Mapping[int, Any]]:
+def read_publish(data: bytes, first: int, body: int, end: int) -> tuple[bytes, int, bytes, bytes, Mapping[int, Any]]:
     """Read a PUBLISH (3.3): topic (not checked yet), QoS, packet id as sent, payload, properties."""
     qos = first >> 1 & 3
     topic_at = body + 2

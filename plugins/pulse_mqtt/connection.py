@@ -332,12 +332,11 @@ class Connection(Link):
                     pos = end
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
-                if qos == 2:  # noqa: PLR2004 - exactly once
-                    if packet_id in unreleased:
-                        self._submit(messages, acks, pos - start)
-                        messages, acks, start, pos = [], [], end, end
-                        window.owe(wire.PUBREC_HEAD + packet_id)
-                        continue
+                if qos == 2 and packet_id in unreleased:  # noqa: PLR2004 - exactly once
+                    self._submit(messages, acks, pos - start)
+                    messages, acks, start, pos = [], [], end, end
+                    window.owe(wire.PUBREC_HEAD + packet_id)
+                    continue
                 msg_type, refused = known.get(topic) or self._judge(topics, topic)
                 if qos == 2:  # noqa: PLR2004 - as above
                     unreleased.add(packet_id)

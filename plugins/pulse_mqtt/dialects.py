@@ -13,8 +13,6 @@ from pulse_mqtt.properties import Property
 from pulse_mqtt.wire import PUBCOMP, PUBCOMP_HEAD, PacketError, packet, topic_name, with_length
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pulse_core.api import Outcome
     from pulse_mqtt.packets import Connect, Order, Subscribe, Unsubscribe
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pulse_core.api import (
+    LONGEST_CLIENT_ID,
     ConnectionEvent,
     Credentials,
     DeviceKey,
@@ -22,7 +23,7 @@ from pulse_mqtt.packets import V5, V311
 from pulse_mqtt.roster import Guest
 from pulse_mqtt.session import Session, SessionKey
 from pulse_mqtt.topics import key_of, prefix_of
-from pulse_mqtt.wire import Fields, PacketError, UnsupportedProtocolError
+from pulse_mqtt.wire import Fields, UnsupportedProtocolError
 
 if TYPE_CHECKING:
     from pulse_core.api import Intake
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pulse_mqtt.roster import Roster
     from pulse_mqtt.wills import Wills
 
-LONGEST_CLIENT_ID = 256
 _PROTOCOL = b"MQTT"
 _READERS = {V311: codec311.read_connect, V5: codec5.read_connect}
 _ASSIGNED_BYTES = 12

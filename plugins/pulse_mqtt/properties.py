@@ -63,7 +63,10 @@ def _pair(fields: Fields) -> tuple[str, str]:
 
 
 def _readers() -> dict[int, Callable[[Fields], Any]]:
-    readers: dict[int, Callable[[Fields], Any]] = {Property.USER: _pair, Property.SUBSCRIPTION_IDENTIFIER: Fields.length}
+    readers: dict[int, Callable[[Fields], Any]] = {
+        Property.USER: _pair,
+        Property.SUBSCRIPTION_IDENTIFIER: Fields.length,
+    }
     kinds: list[tuple[set[int], Callable[[Fields], Any]]] = [
         (_BYTES, Fields.byte),
         (_NUMBERS, Fields.number),

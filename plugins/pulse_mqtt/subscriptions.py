@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pulse_core.api import LONGEST_FILTER, MOST_SUBSCRIPTIONS
 from pulse_mqtt.codes import Code
 from pulse_mqtt.packets import GRANTED_QOS, IDENTIFIER_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-MOST = 32
-"""Subscriptions a session."""
-LONGEST = 512
-"""Characters of a topic filter."""
 COMMAND_QOS = 1
 _COMMANDS = "cmd"
 _SHARED = "$share/"
@@ -25,7 +22,7 @@ def grant(prefix: str, topic_filter: str, options: int, held: Mapping[str, int])
         return Code.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if not topic_filter.startswith(prefix):
         return Code.NOT_AUTHORIZED
-    if len(topic_filter) > LONGEST or (len(held) >= MOST and topic_filter not in held):
+    if len(topic_filter) > LONGEST_FILTER or (len(held) >= MOST_SUBSCRIPTIONS and topic_filter not in held):
         return Code.QUOTA_EXCEEDED
     return min(options & GRANTED_QOS, COMMAND_QOS)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from pulse_core.api import Command, Credentials, Ending
+    from pulse_core.api import Command, ConnectionEvent, Credentials, Ending
     from pulse_core.intake.directory import Directory
     from pulse_core.intake.gate import Gate
     from pulse_core.intake.logbook import Logbook
@@ -150,6 +150,21 @@ class Desk:
     ) -> Callable[[Ending], None]:
         """Note a connection."""
         return self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note an event, if there is such a device."""
+        if self._directory.get(key) is not None:
+            texts = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+            self._logbook.note(key, self._source, event, **texts)
 
     def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
         """Queue messages for their lanes; the future resolves after their commits."""
