@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import uuid
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
 from pulse_core.records import DeviceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MOST_A_DEVICE = 100
 """So many of a device's newest connections are kept, and as many of its newest events of each kind."""
@@ -34,6 +38,19 @@ class Ending(StrEnum):
     """We stopped, or died."""
     SERVER_ERROR = "SERVER_ERROR"
     """Something failed on our side."""
+
+
+StaleOnDisconnect = Literal["never", "lost", "always"]
+"""Whether a tenant wants a device STALE as soon as its last connection has ended: never, when the device was lost (or
+had to be sent away), or always, also when it said good-bye."""
+
+_LOST = frozenset({Ending.LOST, Ending.KEEP_ALIVE, Ending.NOT_READING, Ending.PROTOCOL_ERROR})
+STALE_ON: Final[Mapping[str, frozenset[Ending]]] = {
+    "never": frozenset(),
+    "lost": _LOST,
+    "always": _LOST | {Ending.CLIENT_CLOSED},
+}
+"""By what the tenant chooses: the endings that count. What we do (revoke, stop, fail) says nothing of a device."""
 
 
 class ConnectionEvent(StrEnum):

@@ -33,13 +33,15 @@ _US = 1_000_000
 
 
 class Recipient(Protocol):
-    """A connection that may have subscribed to commands."""
+    """A conversation in which commands may be subscribed to."""
 
-    key: DeviceKey | None
-    session: Session | None
+    session: Session
     dialect: Dialect
     outbox: Outbox | None
-    closed: bool
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be said any more."""
 
     def send(self, data: bytes) -> None:
         """Write to it."""
@@ -76,8 +78,6 @@ class Outbox:
 
     def _send(self) -> None:
         session = self._connection.session
-        if session is None:
-            return
         while self._waiting and len(self.in_flight) < self._limit and not self._connection.closed:
             command = self._waiting.popleft()
             written = self._written(command, session)
@@ -181,8 +181,8 @@ class Courier:
             del self._fetching[key]
 
     async def _catch_up(self, connection: Recipient) -> None:
-        key = connection.key
-        while key is not None and not connection.closed and (names := _wanted([connection])) != frozenset():
+        key = connection.session.key.device
+        while not connection.closed and (names := _wanted([connection])) != frozenset():
             try:
                 found = await self._intake.commands(key, again=True, names=names)
             except StoreUnavailable:
@@ -194,10 +194,9 @@ class Courier:
 
     async def _acknowledge(self, connection: Recipient, command_id: uuid.UUID) -> None:
         """Committed, or told again: without a commit the device gets the command again when it comes back."""
-        key = connection.key
-        while key is not None:
+        while True:
             try:
-                await self._intake.acknowledge_command(key, command_id)
+                await self._intake.acknowledge_command(connection.session.key.device, command_id)
             except StoreUnavailable:
                 if connection.closed:
                     return
@@ -215,9 +214,8 @@ def _wanted(recipients: Sequence[Recipient]) -> frozenset[str] | None:
     """The names of the commands that these have subscribed to; None: all."""
     names: frozenset[str] = frozenset()
     for each in recipients:
-        if each.session is not None:
-            more = command_names(prefix_of(each.session.key.device), each.session.subscriptions)
-            if more is None:
-                return None
-            names |= more
+        more = command_names(prefix_of(each.session.key.device), each.session.subscriptions)
+        if more is None:
+            return None
+        names |= more
     return names

@@ -10,9 +10,10 @@ from pulse_mqtt.roster import Roster
 from pulse_mqtt.wills import Wills
 
 if TYPE_CHECKING:
-    from pulse_core.api import Intake
+    from pulse_core.api import DeviceKey, Intake
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.connection import Connection
+    from pulse_mqtt.conversation import Conversation
 
 
 class Door:
@@ -25,8 +26,11 @@ class Door:
         self.log = log
         self.roster: Roster[Connection] = Roster(config.max_connections)
         self.wills = Wills(intake, source)
-        self.courier = Courier(intake, self.roster.of, log)
+        self.courier = Courier(intake, self._talks_with, log)
         self.desk = Desk(intake, config, self.roster, self.wills, source)
+
+    def _talks_with(self, key: DeviceKey) -> list[Conversation]:
+        return [one.talk for one in self.roster.of(key) if one.talk is not None]
 
     async def close(self) -> None:
         """Stop what still runs."""

@@ -49,8 +49,11 @@ class Applicant(Guest, Protocol):
     """A connection that wants in."""
 
     closed: bool
-    scheme: str
     address: str
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, as ``mqtts/5``."""
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
@@ -138,7 +141,7 @@ class Desk:
         key = session.key
         if applicant.closed:
             return session
-        before = self._roster.welcome(key, applicant)
+        before = self._roster.welcome(key, applicant, resumed=not connect.clean)
         self._wills.back(key, resumed=not connect.clean)
         if not connect.client_id and not session.expiry_s:
             return session  # nobody can have stored one under a name that was just made up
@@ -172,7 +175,7 @@ class Desk:
         self._intake.connection_event(
             key,
             ConnectionEvent.REFUSED,
-            protocol=applicant.scheme,
+            protocol=applicant.protocol,
             address=applicant.address,
             client_id=connect.client_id,
             detail=str(reason),

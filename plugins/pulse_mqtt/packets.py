@@ -6,6 +6,8 @@ from msgspec import Struct
 
 V311, V5 = 4, 5
 """Protocol levels: MQTT 3.1.1 and MQTT 5.0."""
+VERSIONS = {V311: "3.1.1", V5: "5"}
+"""What people call them."""
 
 GRANTED_QOS = 0x03
 IDENTIFIER_SHIFT = 8

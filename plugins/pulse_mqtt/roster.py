@@ -29,8 +29,8 @@ class Guest(Protocol):
     def close(self, why: str, ending: Ending) -> None:
         """End it."""
 
-    def give_way(self) -> None:
-        """End it: its client has connected anew. Nothing of it may touch its session any more."""
+    def give_way(self, *, resumed: bool) -> None:
+        """End it: its client has connected anew, and goes on with its session or not. It may not touch it any more."""
 
     def drain(self) -> None:
         """Let it answer what it owes, then end."""
@@ -76,14 +76,14 @@ class Roster(Generic[GuestT]):
         else:
             self._by_device[key] = {held, connection}
 
-    def welcome(self, key: SessionKey, connection: GuestT) -> Session | None:
+    def welcome(self, key: SessionKey, connection: GuestT, *, resumed: bool) -> Session | None:
         """Give a session to a connection, and what is remembered of it. Its older connection ends (3.1.4)."""
         before = self._sessions.get(key)
         self._sessions[key] = connection
         left = self._left.pop(key, None)
         if before is None:
             return left
-        before.give_way()
+        before.give_way(resumed=resumed)
         return before.session
 
     def holds(self, key: SessionKey, connection: GuestT) -> bool:

@@ -29,6 +29,7 @@ PUBCOMP_HEAD = b"\x70\x02"
 
 MAX_QOS = 2
 MAX_REMAINING = 268_435_455
+_OF_DEVICES = {one >> 4 for one in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT)}
 _LENGTH_SHIFTS = 21
 _PACKET_ID = 2
 
@@ -80,6 +81,12 @@ def read_header(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | Non
     if length > limit:
         raise PacketError(f"a packet of {length} bytes, where {limit} are allowed", Code.PACKET_TOO_LARGE)
     return data[pos], body, body + length
+
+
+def code_of(first: int) -> Code:
+    """Why a packet is refused by its first byte: its flags are wrong (2.1.3), or it is no device's to send."""
+    malformed = not first >> 4 or first >> 4 in _OF_DEVICES
+    return Code.MALFORMED_PACKET if malformed else Code.PROTOCOL_ERROR
 
 
 def remaining_length(length: int) -> bytes:

@@ -51,6 +51,8 @@ class Logbook:
         self._told = told
         self._waiting: dict[uuid.UUID, DeviceConnection] = {}
         self._open: dict[uuid.UUID, DeviceConnection] = {}
+        self._lasting: dict[DeviceKey, int] = {}
+        """How many connections each device has."""
         self._refused: dict[tuple[DeviceKey, str, str], DeviceConnection] = {}
         """The refusals that more may join, the oldest first."""
         self._some = asyncio.Event()
@@ -59,11 +61,15 @@ class Logbook:
 
     def begin(
         self, key: DeviceKey, source: str, *, protocol: str = "", address: str = "", client_id: str = ""
-    ) -> Callable[[Ending], None]:
-        """A connection has begun; call what this returns when it has ended. Both are quick, and never fail."""
+    ) -> Callable[[Ending], bool]:
+        """A connection has begun; call what this returns when it has ended. Both are quick, and never fail.
+
+        The answer to that is whether it was the last one of its device, by whatever way in.
+        """
         texts = (_cut(protocol), _cut(address), _cut(client_id))
         begun = DeviceConnection(uuid.uuid4(), key, source, *texts, self._clock.now_us())
         self._open[begun.connection_id] = begun
+        self._lasting[key] = self._lasting.get(key, 0) + 1
         self._note(begun)
         return lambda ending: self._end(begun, ending)
 
@@ -127,11 +133,15 @@ class Logbook:
                     self._told(each.key)
         self._some.clear()
 
-    def _end(self, connection: DeviceConnection, ending: Ending) -> None:
+    def _end(self, connection: DeviceConnection, ending: Ending) -> bool:
         if self._open.pop(connection.connection_id, None) is None:
-            return
+            return False
+        left = self._lasting.pop(connection.key) - 1
+        if left:
+            self._lasting[connection.key] = left
         connection.ended_us, connection.ending = self._clock.now_us(), ending
         self._note(connection)
+        return not left
 
     def _join(self, refusal: DeviceConnection) -> DeviceConnection:
         """One with those before it that are like it, from wherever they came; or itself, if that was long ago."""

@@ -7,6 +7,7 @@ for the commit, but not for ever; what is left is written as soon as the databas
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ class SessionKeeper:
     def __init__(self, store: SessionStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._line: deque[_Wish] = deque()
+        self._line: dict[SessionId, deque[_Wish]] = {}
+        """What is to be done to each session, its own in order."""
         self._some = asyncio.Event()
         self._asking = 0
         self._leaving = 0
@@ -95,7 +97,7 @@ class SessionKeeper:
             try:
                 await self._work()
             except StoreUnavailable as error:
-                log.warning("sessions.unwritten", waiting=len(self._line), error=str(error))
+                log.warning("sessions.unwritten", waiting=self._leaving, error=str(error))
                 self._send_away(str(error))
                 await asyncio.sleep(_RETRY_S)
 
@@ -106,7 +108,7 @@ class SessionKeeper:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._work()
         except (StoreUnavailable, TimeoutError):
-            log.warning("sessions.unwritten", waiting=len(self._line))
+            log.warning("sessions.unwritten", waiting=self._leaving)
 
     async def _ask(self, deed: Opening | Saving) -> dict[str, int] | None:
         """Put it in line and wait for what comes of it."""
@@ -115,8 +117,7 @@ class SessionKeeper:
         answer: _Answer = asyncio.get_running_loop().create_future()
         if isinstance(deed, Opening):
             self._expect(deed)
-        self._line.append(_Wish(deed, answer))
-        self._some.set()
+        self._put(_Wish(deed, answer))
         self._asking += 1
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -142,19 +143,22 @@ class SessionKeeper:
         self._some.clear()
 
     def _next_batch(self) -> list[_Wish]:
-        """The first in line, one of each session; those whom they hold up stay first."""
-        batch: dict[SessionId, _Wish] = {}
-        held_up: list[_Wish] = []
-        while self._line and len(batch) < BATCH and len(held_up) < BATCH:
-            wish = self._line.popleft()
-            if wish.answer is not None and wish.answer.done():
-                self._forget(wish.deed)
-            elif wish.deed.session in batch:
-                held_up.append(wish)
-            else:
-                batch[wish.deed.session] = wish
-        self._line.extendleft(reversed(held_up))
-        return list(batch.values())
+        """The first of each session, at most BATCH. A session that has more in line goes behind the others."""
+        batch: list[_Wish] = []
+        while self._line and not batch:
+            for session in list(itertools.islice(self._line, BATCH)):
+                wishes = self._line.pop(session)
+                batch.append(wishes.popleft())
+                if wishes:
+                    self._line[session] = wishes
+            batch = [wish for wish in batch if not self._given_up(wish)]
+        return batch
+
+    def _given_up(self, wish: _Wish) -> bool:
+        if wish.answer is None or not wish.answer.done():
+            return False
+        self._forget(wish.deed)
+        return True
 
     async def _carry(self, batch: list[_Wish]) -> None:
         done = False
@@ -166,7 +170,8 @@ class SessionKeeper:
             raise StoreUnavailable("the database does not answer in time") from error
         finally:
             if not done:
-                self._line.extendleft(reversed(batch))
+                for wish in batch:
+                    self._put(wish, first=True)
                 self._settled = False  # what was opened may be, though nobody was told so
         for wish, subscriptions in zip(batch, found, strict=True):
             if wish.answer is None:
@@ -178,15 +183,13 @@ class SessionKeeper:
 
     def _send_away(self, why: str) -> None:
         """Answer all who wait that there is no answer; what was left stays in line."""
-        staying: deque[_Wish] = deque()
-        for wish in self._line:
+        line, self._line = self._line, {}
+        for wish in itertools.chain.from_iterable(line.values()):
             if wish.answer is None:
-                staying.append(wish)
-                continue
-            self._forget(wish.deed)
-            if not wish.answer.done():
+                self._put(wish)
+            elif not self._given_up(wish):
+                self._forget(wish.deed)
                 wish.answer.set_exception(StoreUnavailable(why))
-        self._line = staying
 
     def _expect(self, opening: Opening) -> None:
         if opening.expiry_s:
@@ -210,7 +213,10 @@ class SessionKeeper:
         if self._leaving >= WAITING:
             self._settled = False
             return
-        wish = _Wish(Leaving(key, client_id, self._clock.now_us(), expiry_s))
-        (self._line.appendleft if first else self._line.append)(wish)
+        self._put(_Wish(Leaving(key, client_id, self._clock.now_us(), expiry_s)), first=first)
         self._leaving += 1
+
+    def _put(self, wish: _Wish, *, first: bool = False) -> None:
+        wishes = self._line.setdefault(wish.deed.session, deque())
+        (wishes.appendleft if first else wishes.append)(wish)
         self._some.set()

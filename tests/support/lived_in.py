@@ -311,14 +311,8 @@ def _commands(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
             "number": number + 1,
         }
         _put(hand, "device_commands", [command])
-    session = {
-        "device_id": SHOWN,
-        "client_id": f"{SHOWN} 1",
-        "subscriptions": json.dumps({f"tenant/{TENANT}/device/{SHOWN}/cmd/#": 1}),
-        "expiry_s": 86_400,
-        "updated_at": now - dt.timedelta(minutes=3),
-    }
-    _put(hand, "device_sessions", [session])
+    kept = {"subscriptions": json.dumps({f"tenant/{TENANT}/device/{SHOWN}/cmd/#": 1}), "expiry_s": 86_400}
+    _put(hand, "device_sessions", [{"device_id": SHOWN, "client_id": "1", "updated_at": now, **kept}])
 
 
 def _people(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
