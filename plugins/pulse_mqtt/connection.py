@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_CONNECT = 16 * 1024
 """A stranger gets no more memory than this."""
+_HEADER = 4
+"""What stands before the bytes that a remaining length of LONGEST_PACKET counts."""
 _KEEPALIVE_GRACE = 1.5
 _LINGER_S = 60.0
 """For how long messages of a device that has left may wait for room."""
@@ -146,7 +148,7 @@ class Connection(Link):
         self._silence_s = keepalive_s * _KEEPALIVE_GRACE
         return Welcome(
             session.present,
-            LONGEST_PACKET,
+            LONGEST_PACKET + _HEADER,
             None if connect.client_id else session.key.client_id,
             None if session.expiry_s == connect.expiry_s else session.expiry_s,
             keepalive_s if shorter else None,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 2, 3, 4, 5, 6, 7
 SUBACK, UNSUBACK, PINGRESP, DISCONNECT, AUTH = 9, 11, 13, 14, 15
 _ACKNOWLEDGEMENTS = (PUBACK, PUBREC, PUBREL, PUBCOMP)
+_PATIENCE = 6
+"""A command of FakeIntake's is there before the second PINGRESP."""
 
 
 class Answer(Struct, frozen=True):
@@ -182,7 +184,8 @@ class Device5:
 
     def write(self, *packets: bytes) -> None:
         """Send packets, or anything."""
-        self._client.write(b"".join(packets))
+        if packets:
+            self._client.write(b"".join(packets))
 
     async def answer(self, within_s: float = 15.0) -> Answer:
         """The next packet; ConnectionError when there is none any more."""
@@ -205,13 +208,17 @@ class Device5:
         return said[:-1]
 
     async def at_peace(self) -> bool:
-        """Whether nothing more was said and the connection lives."""
-        return await self.until_pong() == []
+        """Whether nothing more is said and the connection lives. What comes by way of the intake has time to come."""
+        return not any([await self.until_pong() for _ in range(_PATIENCE)])
 
     async def last_words(self, *packets: bytes) -> list[Answer]:
         """Send packets, if any, and wait for the listener to close; return what it still said."""
         self.write(*packets)
-        return read_answers(await self._client.closed())
+        return read_answers(await self.rest())
+
+    async def rest(self) -> bytes:
+        """Wait for the listener to close; return what it still said, as it came."""
+        return await self._client.closed()
 
     async def leave(self, *packets: bytes) -> list[Answer]:
         """Send the last packets and say that there is no more; return what the listener still said."""
