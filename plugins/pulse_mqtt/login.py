@@ -150,9 +150,10 @@ class Desk:
                 key.device, key.client_id, clean=connect.clean, expiry_s=session.expiry_s
             )
         except asyncio.CancelledError:
-            self.part(session, applicant)
+            self._give_back(session, before, applicant)
             raise
         except StoreUnavailable as error:
+            self._give_back(session, before, applicant)
             raise LoginRefused(Code.SERVER_UNAVAILABLE, "try again later") from error
         if found is not None:
             session.present = True
@@ -160,6 +161,10 @@ class Desk:
             if before is not None:
                 session.unreleased = before.unreleased
         return session
+
+    def _give_back(self, session: Session, before: Session | None, applicant: Guest) -> None:
+        """Nobody goes on with a session: it waits as the connection before has left it."""
+        self.part(before or session, applicant)
 
     def part(self, session: Session, connection: Guest) -> None:
         """A connection has ended: its session waits for the next one, or is over."""
