@@ -116,7 +116,7 @@ class Connection(Link):
         try:
             self.key = self._door.desk.who(connect, self)
         except LoginRefused as error:
-            self._refuse(error)
+            self._refuse(error, connect)
         else:
             self._door.roster.claim(self.key, self)
             self.do(Pause.LOGIN, self._log_in(self.key, connect))
@@ -127,7 +127,7 @@ class Connection(Link):
         try:
             session = await door.desk.log_in(key, connect, self)
         except LoginRefused as error:
-            self._refuse(error)
+            self._refuse(error, connect)
             return
         if self.closed:
             door.desk.part(session, self)
@@ -154,8 +154,8 @@ class Connection(Link):
             keepalive_s if shorter else None,
         )
 
-    def _refuse(self, error: LoginRefused) -> None:
-        self.send(refusal(self._version, error.code, str(error)))
+    def _refuse(self, error: LoginRefused, connect: Connect) -> None:
+        self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
         self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
 
     def do(self, reason: Pause, work: Coroutine[Any, Any, None]) -> None:

@@ -145,7 +145,7 @@ class Courier:
         self._start(self._catch_up(connection))
 
     def acknowledged(self, connection: Recipient, number: int, code: int) -> None:
-        """A device has acknowledged a command. One that it refuses is acknowledged, too: it may not come again (4.4)."""
+        """A device has acknowledged a command. One that it refuses is acknowledged, too: it must not come again."""
         outbox = connection.outbox
         command_id = outbox.acknowledged(number) if outbox is not None else None
         if command_id is None:
