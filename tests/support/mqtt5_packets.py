@@ -7,6 +7,35 @@ from typing import TypeAlias
 
 from support.mqtt311 import length, packet, text
 
+__all__ = [
+    "BINARIES",
+    "BYTES",
+    "NONE",
+    "PINGREQ",
+    "TEXTS",
+    "Prop",
+    "Property",
+    "Value",
+    "Will",
+    "acknowledge",
+    "auth",
+    "block",
+    "connect",
+    "disconnect",
+    "length",
+    "packet",
+    "prop",
+    "properties",
+    "puback",
+    "pubcomp",
+    "publish",
+    "pubrec",
+    "pubrel",
+    "subscribe",
+    "text",
+    "unsubscribe",
+]
+
 
 class Prop(IntEnum):
     """Property identifiers (2.2.2.2)."""
