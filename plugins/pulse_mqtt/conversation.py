@@ -151,12 +151,12 @@ class Conversation:
                     pos = end
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
+                msg_type, refused = known.get(topic) or self._judge(topics, topic)
                 if qos == 2 and packet_id in unreleased:  # noqa: PLR2004 - exactly once
                     self._submit(messages, acks, pos - start)
                     messages, acks, start, pos = [], [], end, end
                     window.owe(wire.PUBREC_HEAD + packet_id)
                     continue
-                msg_type, refused = known.get(topic) or self._judge(topics, topic)
                 if qos == 2:  # noqa: PLR2004 - as above
                     unreleased.add(packet_id)
                 messages.append(

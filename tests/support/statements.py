@@ -107,8 +107,9 @@ def proofs(decorator: str) -> dict[str, list[tuple[Path, str]]]:
 
 def _numbers(node: ast.FunctionDef | ast.AsyncFunctionDef, decorator: str) -> list[str]:
     return [
-        ast.literal_eval(argument)
+        part.value
         for call in node.decorator_list
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == decorator
-        for argument in call.args
+        for part in ast.walk(call)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
