@@ -272,15 +272,15 @@ class Conversation:
             if code < FAILURE:
                 wanted[topic_filter] = code | subscribe.identifier << IDENTIFIER_SHIFT
             codes.append(code)
-        self._change_subscriptions(wanted, subscribe.packet_id, self.dialect.subscribed, codes)
+        self._change_to(wanted, subscribe.packet_id, self.dialect.subscribed, codes)
 
     def _unsubscribe(self, unsubscribe: Unsubscribe) -> None:
         wanted = dict(self.session.subscriptions)
         none = Code.NO_SUBSCRIPTION_EXISTED
         codes = [none if wanted.pop(one, None) is None else Code.SUCCESS for one in unsubscribe.filters]
-        self._change_subscriptions(wanted, unsubscribe.packet_id, self.dialect.unsubscribed, list(codes))
+        self._change_to(wanted, unsubscribe.packet_id, self.dialect.unsubscribed, list(codes))
 
-    def _change_subscriptions(
+    def _change_to(
         self, wanted: dict[str, int], packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
     ) -> None:
         """Answer, after the commit where the session is to outlive the connection; then send what is open."""
