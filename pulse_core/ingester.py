@@ -32,10 +32,14 @@ AsgiApp = Callable[
 
 
 class Credentials(Struct, frozen=True):
-    """What a device shows at login."""
+    """What a device shows at login.
+
+    ``proven``: the ingester has seen by itself who it is (by its certificate); the token is not looked at.
+    """
 
     key: DeviceKey
     token: str
+    proven: bool = False
 
 
 class Intake(Protocol):
@@ -74,11 +78,38 @@ class Intake(Protocol):
     def revocations(self) -> AsyncIterator[DeviceKey]:
         """Devices whose live connections must end now (revoked, token replaced, tenant suspended)."""
 
-    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+    async def open_session(
+        self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int
+    ) -> dict[str, int] | None:
+        """A client of a logged-in device begins: return its session's subscriptions, None for a new session.
+
+        ``clean``: what there was is forgotten. ``expiry_s``: for so long the session outlives its connection; with 0
+        it is not kept at all. Committed when this returns. Raises :class:`StoreUnavailable` when that is not sure.
+
+        Bounds are in :mod:`pulse_core.device_sessions`; beyond them, ValueError, as for all that follows.
+        """
+
+    async def save_session(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """The subscriptions of an open session are these now: filter → a number of yours. Committed when this returns.
+
+        Of a session that is not kept nothing is saved. Raises :class:`StoreUnavailable`.
+        """
+
+    def leave_session(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
+        """The connection of an open session has ended: from now on ``expiry_s`` count; with 0 it is forgotten.
+
+        Written beside the data path: nothing waits for it, but a later :meth:`open_session` comes after it. Whoever
+        takes a session over opens it after this, or this is not called for the connection that lost it.
+        """
+
+    async def commands(
+        self, key: DeviceKey, *, limit: int = 100, again: bool = True, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """The oldest commands of a logged-in device, in order; that they are SENT is committed when this returns.
 
         ``again``: those that were sent before and are not acknowledged, too. Ask so whenever the device comes back: it
-        may have missed them. Without it each command comes once, so ask so while its connection lasts.
+        may have missed them. Without it each command comes once, so ask so while its connection lasts. ``names``: only
+        those with one of these names, and the others stay as they are.
 
         Raises :class:`StoreUnavailable` when we cannot know, or too many ask at once. Ingestion never waits for this.
         """
@@ -141,7 +172,12 @@ class Ingester(Contribution):
         """Serve until ``intake.stopping`` is set and everything submitted has been answered."""
 
     def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:  # noqa: ARG002 - for those that override
-        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP."""
+        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP.
+
+        An app with the attribute ``takes_websockets = True`` is given WebSockets, too, and ends them itself when the
+        platform stops. Accepted with ``"pulse.pieces": True``, a WebSocket hands messages over in the pieces in which
+        they come; ``scope["extensions"]["pulse.abort"]()`` ends it, whatever is still to be sent.
+        """
         return None
 
     def addresses(self) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ from pulse_core.records import (
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from pulse_core.api import Command, ConnectionEvent, Credentials, Ending
     from pulse_core.intake.directory import Directory
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pulse_core.intake.logbook import Logbook
     from pulse_core.intake.mailboxes import Mailboxes
     from pulse_core.intake.pacing import Pacer
+    from pulse_core.intake.sessions import SessionKeeper
     from pulse_core.lanes.lane import Lane
     from pulse_core.lanes.listening import Ears
     from pulse_core.pipeline import World
@@ -54,6 +55,7 @@ class Desk:
         stopping: asyncio.Event,
         mailboxes: Mailboxes,
         logbook: Logbook,
+        sessions: SessionKeeper,
     ) -> None:
         self._source = source
         self._world = world
@@ -64,6 +66,7 @@ class Desk:
         self._stopping = stopping
         self._mailboxes = mailboxes
         self._logbook = logbook
+        self._sessions = sessions
         self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
         self._looking: set[asyncio.Task[None]] = set()
         self._directory.on_change(self._device_changed)
@@ -111,9 +114,25 @@ class Desk:
         while True:
             yield await self._revoked.get()
 
-    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+    async def open_session(
+        self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int
+    ) -> dict[str, int] | None:
+        """Take a session up, or begin one."""
+        return await self._sessions.open(key, client_id, clean=clean, expiry_s=expiry_s)
+
+    async def save_session(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """Keep its subscriptions."""
+        await self._sessions.save(key, client_id, subscriptions)
+
+    def leave_session(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
+        """Its connection has ended."""
+        self._sessions.leave(key, client_id, expiry_s)
+
+    async def commands(
+        self, key: DeviceKey, *, limit: int = 100, again: bool = True, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """Take a device's commands."""
-        return await self._mailboxes.take(key, self._source, limit=limit, again=again)
+        return await self._mailboxes.take(key, self._source, limit=limit, again=again, names=names)
 
     async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
         """A command was carried out."""

@@ -87,6 +87,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "device_commands": ("device_id", "name", "status"),
     "device_connections": ("device_id", "event"),
     "device_labels": ("device_id", "name", "value"),
+    "device_sessions": ("device_id", "client_id", "subscriptions"),
     "device_state": ("device_id", "status", "memory", "wake"),
     "devices": ("device_id", "site_id"),
     "integration_routes": ("deliver_on", "severities"),
