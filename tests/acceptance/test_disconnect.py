@@ -27,15 +27,24 @@ def a_device(product: Product, choice: str) -> Device:
 
 
 async def heard(stack: AsyncExitStack, product: Product, device: Device) -> mqtt311.Client:
-    """A connection on which a device has sent a reading."""
+    """A connection on which a device, which has a last will, has sent a reading."""
     tenant_id, device_id, site_id, token = device
     await until(product.ready)
-    address, name = f"mqtt://127.0.0.1:{product.mqtt_port}", f"{tenant_id}/{device_id}"
-    client = await stack.enter_async_context(mqtt311.logged_in(address, name, token, f"{time.monotonic_ns()}"))
-    body = b'{"site_id":"%s","metrics":{"v":1}}' % site_id.encode()
-    client.write(mqtt311.publish(f"tenant/{tenant_id}/device/{device_id}/telemetry", body))
+    client = await stack.enter_async_context(mqtt311.connected(f"mqtt://127.0.0.1:{product.mqtt_port}"))
+    topic = f"tenant/{tenant_id}/device/{device_id}/telemetry"
+    body, will = (b'{"site_id":"%s","metrics":{"v":%d}}' % (site_id.encode(), number) for number in (1, 0))
+    client.write(mqtt311.connect(f"{tenant_id}/{device_id}", token, f"{time.monotonic_ns()}", will=(topic, will)))
+    assert await client.read() == b"\x20\x02\x00\x00"
+    client.write(mqtt311.publish(topic, body))
     assert await client.read() == mqtt311.puback(1)
     return client
+
+
+async def refused(product: Product, device: Device) -> None:
+    """Whoever guesses a token."""
+    async with mqtt311.connected(f"mqtt://127.0.0.1:{product.mqtt_port}") as client:
+        client.write(mqtt311.connect(f"{device[0]}/{device[1]}", "a guess", "guess"))
+        assert await client.closed() == b"\x20\x02\x00\x05"
 
 
 async def test_a_lost_device_is_told_of_at_once_and_only_where_that_was_chosen(product: Product) -> None:
@@ -44,6 +53,14 @@ async def test_a_lost_device_is_told_of_at_once_and_only_where_that_was_chosen(p
 
     def status(device: Device) -> str:
         return str(product.admin(f"devices/{device[0]}/{device[1]}")["status"])
+
+    def events(device: Device) -> list[tuple[str, str, int]]:
+        with product.superuser() as hand:
+            return hand.execute(
+                "SELECT event, detail, times FROM device_connections WHERE event IS NOT NULL"
+                " AND (tenant_id, device_id) = (%s, %s) ORDER BY event",
+                device[:2],
+            ).fetchall()
 
     def endings() -> dict[str, str]:
         with product.superuser() as hand:
@@ -72,6 +89,13 @@ async def test_a_lost_device_is_told_of_at_once_and_only_where_that_was_chosen(p
             assert endings() == {
                 "never/d-000000": "LOST", "lost/polite-000000": "CLIENT_CLOSED", "lost/d-000000": "LOST",
             }  # fmt: skip
+            told = [("REFUSED", "TOKEN_INVALID", 2), ("WILL", "telemetry: taken in", 1)]
+            for _ in range(2):
+                await refused(product, lost)
+            await until(lambda: events(lost) == told, what="what else happened")
+            assert (status(lost), len(receiver.got)) == ("STALE", 1), "neither is a sign of life"
+            assert events(never) == told[1:]
+            assert not events(polite)
             await heard(stack, product, lost)
             await until(lambda: len(receiver.got) == 2, what="that it is back")
             assert status(lost) == "ONLINE"
