@@ -47,6 +47,31 @@ async def refused(product: Product, device: Device) -> None:
         assert await client.closed() == b"\x20\x02\x00\x05"
 
 
+def events(product: Product, device: Device) -> list[tuple[str, str, int]]:
+    """What happened to it besides."""
+    look = """
+        SELECT event, detail, times FROM device_connections
+        WHERE event IS NOT NULL AND (tenant_id, device_id) = (%s, %s) ORDER BY event
+    """
+    with product.superuser() as hand:
+        return [(event, detail, times) for event, detail, times in hand.execute(look, device[:2])]
+
+
+def endings(product: Product) -> dict[str, str]:
+    """How the connections ended, by device."""
+    with product.superuser() as hand:
+        rows = hand.execute("SELECT tenant_id || '/' || device_id, reason FROM device_connections").fetchall()
+    return {name: reason for name, reason in rows if reason}
+
+
+def webhook(product: Product, tenant: str, url: str) -> None:
+    """Is told of everything."""
+    config = {"url": url, "secret": SECRET}
+    made = product.admin("integrations", {"tenant_id": tenant, "type": "webhook", "name": "n", "config": config})
+    route: dict[str, Any] = {"tenant_id": tenant, "integration_id": made["integration_id"]}
+    product.admin("integration-routes", {**route, "deliver_on": ["OPEN", "CLOSED"]})
+
+
 async def test_a_lost_device_is_told_of_at_once_and_only_where_that_was_chosen(product: Product) -> None:
     never, lost = a_device(product, "never"), a_device(product, "lost")
     polite = product.add_devices("lost", 1, prefix="polite")[0]
@@ -54,48 +79,30 @@ async def test_a_lost_device_is_told_of_at_once_and_only_where_that_was_chosen(p
     def status(device: Device) -> str:
         return str(product.admin(f"devices/{device[0]}/{device[1]}")["status"])
 
-    def events(device: Device) -> list[tuple[str, str, int]]:
-        with product.superuser() as hand:
-            return hand.execute(
-                "SELECT event, detail, times FROM device_connections WHERE event IS NOT NULL"
-                " AND (tenant_id, device_id) = (%s, %s) ORDER BY event",
-                device[:2],
-            ).fetchall()
-
-    def endings() -> dict[str, str]:
-        with product.superuser() as hand:
-            rows = hand.execute("SELECT tenant_id || '/' || device_id, reason FROM device_connections").fetchall()
-        return {name: reason for name, reason in rows if reason}
-
     with receiving(SECRET) as receiver:
-        config = {"url": receiver.url, "secret": SECRET}
         for tenant in ("never", "lost"):
-            made = product.admin(
-                "integrations", {"tenant_id": tenant, "type": "webhook", "name": "n", "config": config}
-            )
-            route: dict[str, Any] = {"tenant_id": tenant, "integration_id": made["integration_id"]}
-            product.admin("integration-routes", {**route, "deliver_on": ["OPEN", "CLOSED"]})
+            webhook(product, tenant, receiver.url)
         async with AsyncExitStack() as stack:
             unheeded, leaving, dying = [await heard(stack, product, each) for each in (never, polite, lost)]
             leaving.write(mqtt311.DISCONNECT)
             unheeded.writer.transport.abort()
-            await until(lambda: {"never/d-000000", "lost/polite-000000"} <= endings().keys())
+            await until(lambda: {"never/d-000000", "lost/polite-000000"} <= endings(product).keys())
             dying.writer.transport.abort()
             began = time.monotonic()
             await until(lambda: receiver.got, what="the webhook")
             assert time.monotonic() - began < TOLD_WITHIN_S
             assert (status(lost), status(never), status(polite)) == ("STALE", "ONLINE", "ONLINE")
-            await until(lambda: len(endings()) == 3)
-            assert endings() == {
+            await until(lambda: len(endings(product)) == 3)
+            assert endings(product) == {
                 "never/d-000000": "LOST", "lost/polite-000000": "CLIENT_CLOSED", "lost/d-000000": "LOST",
             }  # fmt: skip
             told = [("REFUSED", "TOKEN_INVALID", 2), ("WILL", "telemetry: taken in", 1)]
             for _ in range(2):
                 await refused(product, lost)
-            await until(lambda: events(lost) == told, what="what else happened")
+            await until(lambda: events(product, lost) == told, what="what else happened")
             assert (status(lost), len(receiver.got)) == ("STALE", 1), "neither is a sign of life"
-            assert events(never) == told[1:]
-            assert not events(polite)
+            assert events(product, never) == told[1:]
+            assert not events(product, polite)
             await heard(stack, product, lost)
             await until(lambda: len(receiver.got) == 2, what="that it is back")
             assert status(lost) == "ONLINE"
