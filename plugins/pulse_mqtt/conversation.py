@@ -302,5 +302,8 @@ class Conversation:
             codes = [max(code, Code.IMPLEMENTATION_SPECIFIC_ERROR) for code in codes]
         else:
             session.subscriptions = wanted
-        self.send(answer(packet_id, codes))
-        self._door.courier.subscribed(self, self._receive_maximum)
+        if said := answer(packet_id, codes):
+            self.send(said)
+            self._door.courier.subscribed(self, self._receive_maximum)
+        else:
+            self._connection.close("subscriptions cannot be stored", Ending.SERVER_ERROR)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from pulse_mqtt import codec5, codec311
-from pulse_mqtt.codes import IN_311, OF_REASON, Code
+from pulse_mqtt.codes import FAILURE, IN_311, OF_REASON, Code
 from pulse_mqtt.packets import V5, V311, Goodbye
 from pulse_mqtt.properties import Property
 from pulse_mqtt.wire import PUBCOMP, PUBCOMP_HEAD, PacketError, packet, topic_name, with_length
@@ -72,7 +72,7 @@ class Dialect(Protocol):
         """Write a SUBACK."""
 
     def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
-        """Write an UNSUBACK."""
+        """Write an UNSUBACK; empty where the version has none for a failure."""
 
     def goodbye(self, code: Code, why: str) -> bytes:
         """Write a DISCONNECT, if the version has one for servers."""
@@ -113,9 +113,9 @@ class Dialect311:
         """PUBCOMP."""
         return PUBCOMP_HEAD + packet_id
 
-    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:  # noqa: ARG002 - see Dialect
-        """UNSUBACK."""
-        return codec311.unsuback(packet_id)
+    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
+        """UNSUBACK, which cannot say no."""
+        return codec311.unsuback(packet_id) if max(codes) < FAILURE else b""
 
     def goodbye(self, code: Code, why: str) -> bytes:  # noqa: ARG002 - see Dialect
         """A server has no last word in this version."""

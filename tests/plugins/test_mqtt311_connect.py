@@ -237,13 +237,10 @@ async def test_what_follows_a_refused_connect_is_not_processed(device: Device) -
 @statement311("MQTT-3.2.2-4", "MQTT-3.2.2-5")
 @pytest.mark.parametrize("clean", [True, False])
 async def test_a_login_that_cannot_be_judged(device: Device, clean: bool) -> None:
-    device.here.intake.store_down = True
-    try:
+    with device.store_down():
         async with mqtt.connected(device.here.address) as client:
             client.write(device.connect(clean=clean) + mqtt.publish(device.topic, BODY, 1))
             assert await client.closed() == refusal(3)
-    finally:
-        device.here.intake.store_down = False
     assert not device.committed
 
 

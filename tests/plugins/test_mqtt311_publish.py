@@ -142,6 +142,26 @@ async def test_the_same_packet_id_twice_in_one_piece(device: Device) -> None:
         assert [message.payload for message in device.committed] == [body(1)]
 
 
+@statement311("MQTT-3.3.2-1", "MQTT-3.3.2-2", "MQTT-1.5.3-1")
+@pytest.mark.parametrize("rest", [b"#", b"+", b"\xff", b"\0"])
+async def test_the_same_packet_id_under_a_topic_that_is_none(device: Device, rest: bytes) -> None:
+    async with device.online() as client:
+        client.write(mqtt.publish(device.topic, BODY, 2, 7))
+        assert await client.read() == mqtt.pubrec(7)
+        client.write(mqtt.publish(device.prefix.encode() + rest, BODY, 2, 7, dup=True))
+        assert await client.closed() == b""
+
+
+@statement311("MQTT-3.3.5-2")
+async def test_the_same_packet_id_under_a_topic_of_another_device(device: Device) -> None:
+    async with device.online() as client:
+        client.write(mqtt.publish(device.topic, BODY, 2, 7))
+        assert await client.read() == mqtt.pubrec(7)
+        client.write(mqtt.publish("tenant/tenant-a/device/device-1/telemetry", BODY, 2, 7, dup=True))
+        assert await client.closed() in (b"", mqtt.pubrec(7))
+    assert len(device.committed) == 1
+
+
 @statement311("MQTT-4.3.3-2")
 async def test_the_same_packet_id_again_before_it_is_ours(device: Device) -> None:
     """PUBREC waits for the commit, and the message is handed over once."""

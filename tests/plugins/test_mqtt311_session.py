@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pulse_mqtt.courier import MOST_IN_FLIGHT
 from support import mqtt311 as mqtt
 from support.mqtt_device import RESUMED, Device, alive, published
 from support.mqtt_door import ACCEPTED, BODY
@@ -161,14 +162,87 @@ async def test_what_is_not_acknowledged_is_sent_again(device: Device) -> None:
 async def test_commands_have_packet_ids_of_their_own(device: Device) -> None:
     async with device.online() as client:
         await subscribe(device, client)
-        commands = [device.queue(f"c{number}") for number in range(30)]
+        commands = [device.queue(f"c{number}") for number in range(MOST_IN_FLIGHT)]
         got = [published(await client.read()) for _ in commands]
-        assert [each.name for each in got] == [f"c{number}" for number in range(30)]
-        assert len({each.packet_id for each in got} - {0}) == 30
+        assert [each.name for each in got] == [f"c{number}" for number in range(MOST_IN_FLIGHT)]
+        assert len({each.packet_id for each in got} - {0}) == MOST_IN_FLIGHT
         assert {(each.qos, each.dup, each.retain) for each in got} == {(1, False, False)}
         assert {device.status(each) for each in commands} == {"SENT"}
         client.write(b"".join(mqtt.puback(each.packet_id) for each in reversed(got)))
         await until(lambda: {device.status(each) for each in commands} == {"ACKNOWLEDGED"})
+
+
+@statement311("MQTT-4.6.0-6", "MQTT-4.3.2-1")
+async def test_commands_beyond_those_in_flight_wait_for_their_turn(device: Device) -> None:
+    async with device.online() as client:
+        await subscribe(device, client)
+        names = [f"c{number}" for number in range(3 * MOST_IN_FLIGHT)]
+        for name in names:
+            device.queue(name)
+        got = [published(await client.read()) for _ in range(MOST_IN_FLIGHT)]
+        assert await alive(client)
+        for _ in range(2 * MOST_IN_FLIGHT):
+            client.write(mqtt.puback(got[-MOST_IN_FLIGHT].packet_id))
+            got.append(published(await client.read()))
+        assert [each.name for each in got] == names
+        assert not any(each.dup for each in got)
+
+
+@statement311("MQTT-3.8.4-3", "MQTT-3.3.1-3")
+async def test_subscribing_again_sends_nothing_twice(device: Device) -> None:
+    async with device.online() as client:
+        await subscribe(device, client)
+        device.queue("one")
+        assert published(await client.read()).name == "one"
+        await subscribe(device, client)
+        await subscribe(device, client, "#")
+        device.queue("two")
+        got = published(await client.read())
+        assert (got.name, got.dup) == ("two", False)
+        assert await alive(client)
+
+
+@statement311("MQTT-4.3.1-1", "MQTT-3.3.1-2")
+async def test_a_command_of_qos_0_comes_once(device: Device) -> None:
+    async with device.online(clean=False) as client:
+        await subscribe(device, client, "cmd/#", 0)
+        device.queue("one")
+        got = published(await client.read())
+        assert (got.name, got.qos, got.dup, got.packet_id) == ("one", 0, False, 0)
+        await leave(client)
+    device.queue("two")
+    async with device.online(clean=False, answer=RESUMED) as client:
+        got = published(await client.read())
+        assert (got.name, got.qos, got.dup, got.packet_id) == ("two", 0, False, 0)
+        assert await alive(client)
+
+
+@statement311("MQTT-3.8.4-5", "MQTT-4.8.0-2")
+async def test_a_subscription_that_cannot_be_stored_is_refused(device: Device) -> None:
+    """What SUBACK refuses is not subscribed to, neither now nor later, and what there was goes on."""
+    async with device.online(clean=False) as client:
+        await subscribe(device, client, "cmd/known")
+        with device.store_down():
+            client.write(mqtt.subscribe(5, (device.prefix + "cmd/+", 1)))
+            assert await client.read() == b"\x90\3\0\5\x80"
+        command = device.queue("other")
+        device.queue("known")
+        assert published(await client.read()).name == "known"
+        assert await alive(client)
+        assert device.status(command) == "QUEUED"
+
+
+@statement311("MQTT-3.10.4-4", "MQTT-4.8.0-2")
+async def test_an_end_of_a_subscription_that_cannot_be_stored_is_not_confirmed(device: Device) -> None:
+    """UNSUBACK cannot say no: the connection is closed, and the session is what it was."""
+    async with device.online(clean=False) as client:
+        await subscribe(device, client)
+        with device.store_down():
+            client.write(mqtt.unsubscribe(5, device.prefix + "cmd/#") + mqtt.PINGREQ)
+            assert await client.closed() == b""
+    async with device.online(clean=False, answer=RESUMED) as client:
+        device.queue("reboot")
+        assert published(await client.read()).name == "reboot"
 
 
 @statement311("MQTT-4.3.2-1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from support.mqtt_door import ACCEPTED
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from pulse_core.api import RawMessage
     from support.mqtt_door import Door
@@ -96,6 +96,15 @@ class Device:
     def status(self, command_id: uuid.UUID) -> str:
         """Of such a command."""
         return str(self.here.intake.command_store.status(command_id))
+
+    @contextmanager
+    def store_down(self) -> Iterator[None]:
+        """Nobody's logins and sessions can be judged or kept meanwhile."""
+        self.here.intake.store_down = True
+        try:
+            yield
+        finally:
+            self.here.intake.store_down = False
 
     def connect(self, client_id: str = "client-1", **fields: Any) -> bytes:
         """Its CONNECT, as :func:`support.mqtt311.connect` writes it."""
