@@ -36,6 +36,7 @@ LONGEST_PACKET = 262_144 + 65_535 + 4
 FIRST_QUOTA = 32
 """Messages that are read at once from a connection whose rate is not known yet."""
 _PUBLISH = 3
+_HEADS = (b"", wire.PUBACK_HEAD, wire.PUBREC_HEAD)
 
 
 class Conversation:
@@ -160,23 +161,9 @@ class Conversation:
                 if qos == 2:  # noqa: PLR2004 - as above
                     unreleased.add(packet_id)
                 messages.append(
-                    RawMessage(
-                        tenant_id,
-                        device_id,
-                        msg_type,
-                        payload,
-                        now_us,
-                        source,
-                        True,
-                        None,
-                        qos > 0,
-                        refused,
-                    )
+                    RawMessage(tenant_id, device_id, msg_type, payload, now_us, source, True, None, qos > 0, refused)
                 )
-                if qos:
-                    acks.append((wire.PUBACK_HEAD if qos == 1 else wire.PUBREC_HEAD) + packet_id)
-                else:
-                    acks.append(b"")
+                acks.append(_HEADS[qos] + packet_id)
                 pos = end
         finally:
             self._submit(messages, acks, pos - start)
