@@ -172,7 +172,12 @@ class Ingester(Contribution):
         """Serve until ``intake.stopping`` is set and everything submitted has been answered."""
 
     def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:  # noqa: ARG002 - for those that override
-        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP."""
+        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP.
+
+        An app with the attribute ``takes_websockets = True`` is given WebSockets, too, and ends them itself when the
+        platform stops. Accepted with ``"pulse.pieces": True``, a WebSocket hands messages over in the pieces in which
+        they come; ``scope["extensions"]["pulse.abort"]()`` ends it, whatever is still to be sent.
+        """
         return None
 
     def addresses(self) -> Mapping[str, str]:

@@ -163,7 +163,7 @@ class Desk:
             session.present = True
             session.subscriptions = found
             if before is not None:
-                session.unreleased = before.unreleased
+                session.unreleased, session.settling = before.unreleased, before.settling
         return session
 
     def _give_back(self, session: Session, before: Session | None, applicant: Guest) -> None:
