@@ -164,6 +164,7 @@ class Desk:
             session.subscriptions = found
             if before is not None:
                 session.unreleased, session.settling = before.unreleased, before.settling
+        self._roster.settle(key)
         return session
 
     def _give_back(self, session: Session, before: Session | None, applicant: Guest) -> None:

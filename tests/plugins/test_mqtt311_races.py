@@ -101,19 +101,6 @@ async def test_what_waited_comes_before_what_is_new_also_after_an_outage(device:
         store.down = False
 
 
-@statement311("MQTT-4.3.3-2")
-async def test_pubrel_before_pubrec_confirms_nothing_that_is_undecided(device: Device) -> None:
-    """No client may do so; one that does is not told that it is done before it is."""
-    intake = device.here.intake
-    async with device.online() as client:
-        intake.hold()
-        client.write(mqtt.publish(device.topic, BODY, 2, 7) + mqtt.pubrel(7))
-        await until(lambda: intake.pending)
-        assert await client.silent()
-        intake.release()
-        assert [await client.read(), await client.read()] == [mqtt.pubrec(7), mqtt.pubcomp(7)]
-
-
 @statement311("MQTT-3.1.4-2", "MQTT-3.1.2-6")
 async def test_many_connects_of_one_client_at_once_leave_one(device: Device) -> None:
     async def come() -> mqtt.Client:
