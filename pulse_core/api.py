@@ -31,6 +31,7 @@ from pulse_core.errors import (
     TooMany,
 )
 from pulse_core.evaluator import Evaluator, Listening
+from pulse_core.handshake import secured
 from pulse_core.identity import (
     AUDIENCE,
     Account,
@@ -169,6 +170,7 @@ __all__ = [
     "json_object",
     "model_validator",
     "origin",
+    "secured",
     "taken_apart",
 ]
 
