@@ -113,7 +113,11 @@ class Window:
         self._release()
         while self._waiting and self._retrying is None and not self._stopped:
             batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-            self._hand_over(batch)
+            try:
+                self._hand_over(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing can be acknowledged
+                self._owner.failed(error)
+                break
 
     def _hand_over(self, batch: list[Entry]) -> asyncio.Future[list[Outcome]]:
         messages = [entry.message for entry in batch if entry.message is not None]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import aiomqtt
@@ -25,7 +27,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from pulse_core.api import PermanentFailure
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from pulse_mqtt_bridge.config import Address, BridgeConfig
@@ -36,6 +37,7 @@ _PACKETS_AT_ONCE = 100
 _REFUSED = 0x80
 _NO_RETAINED = 2
 _ID_BYTES = 2
+_UNREAD = 65_536
 
 _log = logging.getLogger("pulse.mqtt_bridge")
 _log.addHandler(logging.NullHandler())
@@ -155,10 +157,20 @@ class Wire(aiomqtt.Client):
             self._loop.remove_reader(self._sock.fileno())
 
     async def leave(self, within_s: float) -> None:
-        """Send what was written, then DISCONNECT; the session stays. Raises MqttError or TimeoutError."""
-        self.read(True)
-        async with asyncio.timeout(within_s):
-            await self.__aexit__(None, None, None)
+        """Send what was written, then DISCONNECT; the session stays. Raises MqttError, OSError or TimeoutError.
+
+        paho closes at once, and whoever closes with something unread makes TCP throw away what the broker has not read
+        yet: acknowledgements. So the connection is held until the broker has hung up.
+        """
+        held = socket.socket(fileno=os.dup(self._sock.fileno()))
+        try:
+            async with asyncio.timeout(within_s):
+                await self.__aexit__(None, None, None)
+                held.shutdown(socket.SHUT_WR)
+                while await self._loop.sock_recv(held, _UNREAD):
+                    pass
+        finally:
+            held.close()
 
     def cut(self) -> None:
         """Close at once."""

@@ -1,0 +1,189 @@
+"""``/mqtt/auth`` and ``/mqtt/acl``, asked as EMQX and as mosquitto-go-auth ask."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+
+from pulse_core.api import DeviceKey, Reason
+from support import asgi
+from support.bridging import TOKEN, Bridge, bridging, scripted_broker
+from support.waiting import eventually, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECRET = "the secret of the broker"
+OWN = "tenant/tenant-a/device/device-1/"
+BEARER = {"authorization": f"Bearer {SECRET}"}
+BASIC = {"authorization": "Basic " + base64.b64encode(f"pulse:{SECRET}".encode()).decode()}
+
+
+@asynccontextmanager
+async def doors(**config: Any) -> AsyncIterator[Bridge]:
+    async with scripted_broker() as broker, bridging(broker.port, auth_secret=SECRET, **config) as bridge:
+        yield bridge
+
+
+async def emqx(bridge: Bridge, path: str, **fields: Any) -> str:
+    """What EMQX makes of the answer: it looks at ``result`` of a 200, and asks the next one in all other cases."""
+    headers = {"content-type": "application/json", **BEARER}
+    response = await asgi.post(bridge.doors[path], path, json.dumps(fields).encode(), headers)
+    if response.status != 200:
+        return "ignore"
+    content = json.loads(response.body)
+    assert content["is_superuser"] is False
+    return str(content["result"])
+
+
+async def go_auth(bridge: Bridge, path: str, mode: str, params: str, **fields: Any) -> bool:
+    """What mosquitto-go-auth makes of it, in each of its modes."""
+    body = urlencode(fields).encode() if params == "form" else json.dumps(fields).encode()
+    kind = "application/x-www-form-urlencoded" if params == "form" else "application/json"
+    response = await asgi.post(bridge.doors[path], path, body, {"content-type": kind, **BASIC})
+    if not 200 <= response.status < 300:
+        assert response.status < 500
+        return False
+    return mode == "status" or bool(json.loads(response.body)["Ok"])
+
+
+async def test_emqx_logs_devices_in() -> None:
+    async with doors() as bridge:
+        device = {"username": "tenant-a/device-1", "clientid": "c", "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **device, password=TOKEN) == "allow"
+        assert await emqx(bridge, "/mqtt/auth", **device, password="another") == "deny"
+        assert await emqx(bridge, "/mqtt/auth", username="somebody", password=TOKEN, action="connect") == "deny"
+        assert await emqx(bridge, "/mqtt/auth", username=None, password=None, action="connect") == "deny"
+        await until(lambda: bridge.intake.refused)
+        [(login, outcome)] = bridge.intake.refused
+        assert (login.tenant_id, login.device_id, login.msg_type) == ("tenant-a", "device-1", "connect")
+        assert outcome.reason is Reason.TOKEN_INVALID
+
+
+async def test_emqx_without_the_action_is_never_told_yes() -> None:
+    async with doors() as bridge:
+        assert await emqx(bridge, "/mqtt/auth", username="tenant-a/device-1", password="another") == "ignore"
+
+
+@pytest.mark.parametrize("mode", ["status", "json"])
+@pytest.mark.parametrize("params", ["json", "form"])
+async def test_mosquitto_go_auth_asks(mode: str, params: str) -> None:
+    async with doors() as bridge:
+        device = {"username": "tenant-a/device-1", "clientid": "c"}
+        assert await go_auth(bridge, "/mqtt/auth", mode, params, **device, password=TOKEN)
+        assert not await go_auth(bridge, "/mqtt/auth", mode, params, **device, password="another")
+        assert not await go_auth(bridge, "/mqtt/auth", mode, params, username="tenant-a/device-1")
+        may = {2: "telemetry", 4: "#", 1: "cmd/reboot", 3: "x"}
+        for acc, rest in may.items():
+            assert await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=OWN + rest, acc=acc)
+            elsewhere = f"tenant/tenant-b/device/device-1/{rest}"
+            assert not await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=elsewhere, acc=acc)
+        for wrong in (0, 5, -1, "x", 2**70):
+            assert not await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=OWN + "x", acc=wrong)
+
+
+async def test_emqx_asks_for_rights() -> None:
+    async with doors() as bridge:
+        device = {"username": "tenant-a/device-1", "clientid": "c"}
+        assert await emqx(bridge, "/mqtt/acl", **device, topic=OWN + "event", action="publish") == "allow"
+        assert await emqx(bridge, "/mqtt/acl", **device, topic=OWN + "#", action="subscribe") == "allow"
+        assert await emqx(bridge, "/mqtt/acl", **device, topic=OWN + "#", action="publish") == "deny"
+        assert await emqx(bridge, "/mqtt/acl", **device, topic="#", action="subscribe") == "deny"
+        assert await emqx(bridge, "/mqtt/acl", **device, topic=OWN + "event") == "deny"
+        assert await emqx(bridge, "/mqtt/acl", **device, topic=OWN + "event", action="something") == "deny"
+        assert await emqx(bridge, "/mqtt/acl", topic=OWN + "event", action="publish") == "deny"
+
+
+async def test_the_bridge_itself_is_let_in() -> None:
+    async with doors(user="pulse", password="of the bridge") as bridge:
+        login = {"username": "pulse", "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **login, password="of the bridge") == "allow"
+        assert await emqx(bridge, "/mqtt/auth", **login, password="of another") == "deny"
+        assert await emqx(bridge, "/mqtt/auth", **login) == "deny"
+        shared = "$share/pulse/tenant/+/device/+/+"
+        assert await emqx(bridge, "/mqtt/acl", username="pulse", topic=shared, action="subscribe") == "allow"
+        assert await emqx(bridge, "/mqtt/acl", username="pulse", topic="#", action="subscribe") == "deny"
+        assert await emqx(bridge, "/mqtt/acl", username="pulse", topic=OWN + "event", action="publish") == "deny"
+        assert await go_auth(bridge, "/mqtt/acl", "status", "json", username="pulse", topic=OWN + "event", acc=1)
+
+
+async def test_a_bridge_without_a_password_is_nobody() -> None:
+    async with doors(user="pulse") as bridge:
+        assert await emqx(bridge, "/mqtt/auth", username="pulse", password="", action="connect") == "deny"
+
+
+async def test_a_revoked_device_loses_its_rights_and_gets_them_back_with_a_login() -> None:
+    async with doors() as bridge:
+        right = {"username": "tenant-a/device-1", "topic": OWN + "event", "action": "publish"}
+        assert await emqx(bridge, "/mqtt/acl", **right) == "allow"
+        key = DeviceKey("tenant-a", "device-1")
+        known = bridge.intake.devices[key]
+        bridge.intake.revoke(key)
+
+        async def denied() -> bool:
+            return await emqx(bridge, "/mqtt/acl", **right) == "deny"
+
+        await eventually(denied)
+        login = {"username": "tenant-a/device-1", "password": TOKEN, "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **login) == "deny"
+        bridge.intake.devices[key] = known
+        assert await emqx(bridge, "/mqtt/auth", **login) == "allow"
+        assert await emqx(bridge, "/mqtt/acl", **right) == "allow"
+
+
+async def test_who_does_not_know_the_secret_learns_nothing() -> None:
+    wrong = [
+        *({}, {"authorization": "Bearer"}, {"authorization": "Bearer wrong"}, {"authorization": f"Bearer {SECRET}x"}),
+        *({"authorization": SECRET}, {"authorization": "Basic !!!"}, {"x-broker-secret": ""}),
+        {"authorization": "Basic " + base64.b64encode(SECRET.encode()).decode()},
+    ]
+    body = json.dumps({"username": "tenant-a/device-1", "password": TOKEN}).encode()
+    async with doors() as bridge:
+        for path, headers in itertools.product(bridge.doors, wrong):
+            response = await asgi.post(bridge.doors[path], path, body, {"content-type": "application/json", **headers})
+            assert response.status == 401
+            assert b"allow" not in response.body
+        assert bridge.intake.logins == []
+
+
+async def test_the_secret_in_a_header_of_its_own() -> None:
+    async with doors() as bridge:
+        headers = {"content-type": "application/json", "x-broker-secret": SECRET}
+        body = json.dumps({"username": "tenant-a/device-1", "password": TOKEN}).encode()
+        assert (await asgi.post(bridge.doors["/mqtt/auth"], "/mqtt/auth", body, headers)).status == 200
+
+
+async def test_without_a_secret_there_is_nothing() -> None:
+    async with scripted_broker() as broker, bridging(broker.port) as bridge:
+        assert bridge.doors == {}
+
+
+async def test_what_is_no_question_is_never_told_yes() -> None:
+    bodies = [
+        *(b"", b"[]", b"{", b"\xff", b'{"username": 1}', b'{"username": {"a": "b"}, "password": "x"}', b"[" * 100_000),
+        b'{"username":"' + b"x" * 300_000 + b'"}',
+    ]
+    async with doors() as bridge:
+        for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain"):
+            for path, body in itertools.product(bridge.doors, bodies):
+                response = await asgi.post(bridge.doors[path], path, body, {"content-type": kind, **BEARER})
+                assert response.status in {400, 403} or json.loads(response.body)["result"] == "deny"
+
+
+async def test_when_we_cannot_know_the_answer_is_no_yes() -> None:
+    async with doors() as bridge:
+        bridge.intake.store_down = True
+        login = {"username": "tenant-a/device-1", "password": TOKEN, "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **login) == "ignore"
+        bridge.intake.store_down = False
+        bridge.intake.delay_s = 0.2
+        asked = [asyncio.create_task(emqx(bridge, "/mqtt/auth", **login)) for _ in range(400)]
+        answers = await asyncio.gather(*asked)
+        assert set(answers) == {"allow", "ignore"}, "only so many at once"
