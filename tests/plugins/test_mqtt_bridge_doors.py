@@ -6,6 +6,9 @@ import asyncio
 import base64
 import itertools
 import json
+import re
+import string
+import tomllib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -13,12 +16,16 @@ from urllib.parse import urlencode
 import pytest
 
 from pulse_core.api import DeviceKey, Reason
+from pulse_core.config import load_config
+from pulse_mqtt_bridge.config import BridgeConfig
 from support import asgi
 from support.bridging import TOKEN, Bridge, bridging, scripted_broker
+from support.tree import ROOT
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 SECRET = "the secret of the broker"
 OWN = "tenant/tenant-a/device/device-1/"
@@ -187,3 +194,39 @@ async def test_when_we_cannot_know_the_answer_is_no_yes() -> None:
         asked = [asyncio.create_task(emqx(bridge, "/mqtt/auth", **login)) for _ in range(400)]
         answers = await asyncio.gather(*asked)
         assert set(answers) == {"allow", "ignore"}, "only so many at once"
+
+
+PAGE = ROOT.joinpath("docs/how-to/mqtt-bridge.md").read_text()
+
+
+def test_the_configurations_on_the_page_are_valid(tmp_path: Path) -> None:
+    samples = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(samples) == 3
+    for sample in samples:
+        section = tomllib.loads(sample)["plugins"]["mqtt_bridge"]
+        assert BridgeConfig.model_validate(section).addresses
+    file = tmp_path / "pulse.toml"
+    file.write_text(samples[0])
+    assert "mqtt_bridge" in load_config(file).plugins.enabled
+
+
+async def test_what_the_page_tells_emqx_is_understood() -> None:
+    login, rights = (json.loads(text) for text in re.findall(r"^ +body = (.*)$", PAGE, re.MULTILINE))
+    headers = {json.loads(text)["x-broker-secret"] for text in re.findall(r"^ +headers = (.*)$", PAGE, re.MULTILINE)}
+    assert headers == {tomllib.loads(PAGE.split("```toml")[3].split("```")[0])["plugins"]["mqtt_bridge"]["auth_secret"]}
+    said = {
+        "username": "tenant-a/device-1",
+        "password": TOKEN,
+        "clientid": "c",
+        "topic": OWN + "x",
+        "action": "publish",
+    }
+
+    def filled_in(template: dict[str, str], **changed: str) -> dict[str, str]:
+        return {name: string.Template(text).substitute({**said, **changed}) for name, text in template.items()}
+
+    async with doors() as bridge:
+        assert await emqx(bridge, "/mqtt/auth", **filled_in(login)) == "allow"
+        assert await emqx(bridge, "/mqtt/auth", **filled_in(login, password="another")) == "deny"
+        assert await emqx(bridge, "/mqtt/acl", **filled_in(rights)) == "allow"
+        assert await emqx(bridge, "/mqtt/acl", **filled_in(rights, topic="else/where")) == "deny"
