@@ -39,10 +39,10 @@ _WITHIN_S = 5.0
 _FORM = b"application/x-www-form-urlencoded"
 _ACTIONS = {"publish": (Action.PUBLISH,), "subscribe": (Action.SUBSCRIBE,)}
 _ACC = {
-    1: (Action.RECEIVE,),
-    2: (Action.PUBLISH,),
-    3: (Action.RECEIVE, Action.PUBLISH),
-    4: (Action.SUBSCRIBE,),
+    "1": (Action.RECEIVE,),
+    "2": (Action.PUBLISH,),
+    "3": (Action.RECEIVE, Action.PUBLISH),
+    "4": (Action.SUBSCRIBE,),
 }
 
 
@@ -105,9 +105,7 @@ def question_of(fields: Mapping[str, Any], *, login: bool) -> Question:
     """Make a question of the fields of a body; missing ones are empty. Raises UnreadableError for wrong types."""
     username, password, topic = (_text(fields, name) for name in ("username", "password", "topic"))
     action, acc = _text(fields, "action"), fields.get("acc")
-    if acc is not None and str(acc).isdecimal():
-        acc = int(acc)
-    actions = _ACTIONS.get(action, ()) if action else _ACC.get(acc, ()) if isinstance(acc, int) else ()
+    actions = _ACTIONS.get(action, ()) if action else _ACC.get(str(acc), ()) if isinstance(acc, str | int) else ()
     by_emqx = bool(action) or (acc is None and not login)
     return Question(username, password, topic, () if login else actions, not by_emqx)
 

@@ -40,6 +40,7 @@ class BridgeIngester(Ingester):
         self._addresses = config.addresses
         self._received = Received()
         self._told: str | None = None
+        self._had_session = False
         self._doors: AccessDoors | None = None
 
     def addresses(self) -> Mapping[str, str]:
@@ -112,6 +113,9 @@ class BridgeIngester(Ingester):
             return f"no connection within {self.config.connect_timeout_s:g} s"
         except (OSError, PulseError, MqttError) as error:
             return str(error)
+        except Exception as error:
+            self.services.log.exception("bridge.failed", broker=str(address))
+            return repr(error)
         if refused := [grant for grant in grants if grant.refusal]:
             told = ", ".join(f"{grant.topic_filter}: {grant.refusal}" for grant in refused)
             return f"the broker refuses the subscription ({told})"
@@ -123,6 +127,9 @@ class BridgeIngester(Ingester):
         self._told = None
         log = self.services.log
         log.info("bridge.connected", broker=str(address), session="resumed" if visit.resumed else "new")
+        if self._had_session and not visit.resumed:
+            log.warning("bridge.session_lost", reason="the broker has forgotten us, and what it kept for us")
+        self._had_session = True
         for grant in grants:
             if grant.qos < self.config.qos:
                 log.warning("bridge.lower_qos", filter=grant.topic_filter, granted=grant.qos, wanted=self.config.qos)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pulse_mqtt_bridge.config import BridgeConfig
 
 REMEMBERED = 100_000
-"""Revoked devices whose rights at the broker are denied; the oldest is forgotten first."""
-_RESUBSCRIBE_S = 0.5
+"""Devices that have logged in at the broker: by their tokens we can say whether a revocation means them. The one that
+logged in longest ago is forgotten first."""
+_AGAIN_S = 0.5
 _AT_ONCE = 256
 """Questions that are being answered; more are sent away, so that a broker cannot make us forget everything else."""
 
@@ -62,7 +63,8 @@ class AccessDoors:
         self._topics = config.topics
         self._source = source
         self._log = log
-        self._revoked: OrderedDict[DeviceKey, None] = OrderedDict()
+        self._shown: OrderedDict[DeviceKey, str] = OrderedDict()
+        self._revoked: set[DeviceKey] = set()
         self._under_way = 0
 
     async def auth(self, scope: Any, receive: Any, send: Any) -> None:
@@ -74,14 +76,25 @@ class AccessDoors:
         await self._serve(scope, receive, send, self._may, login=False)
 
     async def follow_revocations(self) -> None:
-        """Deny revoked devices what they are still connected for. Runs until cancelled."""
+        """Deny devices what they are still connected for, once their token is no longer good. Runs until cancelled."""
         while True:
             with suppress(StoreUnavailable):
                 async for key in self._intake.revocations():
-                    self._revoked[key] = None
-                    if len(self._revoked) > REMEMBERED:
-                        self._revoked.popitem(last=False)
-            await asyncio.sleep(_RESUBSCRIBE_S)
+                    await self._look_at(key)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _look_at(self, key: DeviceKey) -> None:
+        """After a rotation the device may have come with its new token before the old one ended."""
+        token = self._shown.get(key)
+        while token is not None:
+            try:
+                await self._intake.authenticate(Credentials(key, token))
+            except Rejected:
+                self._revoked.add(key)
+            except StoreUnavailable:
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            return
 
     async def _serve(
         self, scope: Any, receive: Any, send: Any, ask: Callable[[Question], Awaitable[bool]], *, login: bool
@@ -136,8 +149,15 @@ class AccessDoors:
         except Rejected as error:
             self._count_refusal(key, error.reason)
             return False
-        self._revoked.pop(key, None)
+        self._remember(key, question.password)
         return True
+
+    def _remember(self, key: DeviceKey, token: str) -> None:
+        self._revoked.discard(key)
+        self._shown.pop(key, None)
+        self._shown[key] = token
+        if len(self._shown) > REMEMBERED:
+            self._revoked.discard(self._shown.popitem(last=False)[0])
 
     async def _may(self, question: Question) -> bool:
         if self._is_bridge(question.username):

@@ -11,7 +11,7 @@ from pulse_core.api import PermanentFailure
 
 BOUNDS = {"aiomqtt": ((2, 5), (2, 6)), "paho-mqtt": ((2, 1), (2, 3))}
 """From this version on, below that one."""
-OF_AIOMQTT = ("_on_connect", "_on_disconnect", "_on_message")
+OF_AIOMQTT = ("_on_connect", "_on_disconnect")
 OF_PAHO = (
     *("manual_ack_set", "ack", "loop_read", "socket"),
     *("_create_socket", "_sock_close", "_handle_publish", "_handle_pubrel", "_send_pubrec", "_send_pubcomp"),

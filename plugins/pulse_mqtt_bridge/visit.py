@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pulse_core.api import RawMessage, Reason, TemporaryFailure, secured
 from pulse_mqtt_bridge.window import Entry, Window
-from pulse_mqtt_bridge.wire import Arrival, Wire
+from pulse_mqtt_bridge.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulse_core.api import Intake
+    from pulse_mqtt_bridge.arrivals import Arrival
     from pulse_mqtt_bridge.config import Address, BridgeConfig
     from pulse_mqtt_bridge.topics import TopicMap
     from pulse_mqtt_bridge.wire import Grant

@@ -1,12 +1,12 @@
 """One connection to the broker: aiomqtt, taught to acknowledge after the commit.
 
 aiomqtt acknowledges a message before anybody has seen it, and its queue either has no bound or drops what is beyond.
-Manual acknowledgement exists only on the paho client inside, which is private: ``_client`` with ``manual_ack_set``,
-``on_message`` and ``ack``. paho, in turn, answers PUBLISH of QoS 2 with PUBREC at once, manual acknowledgement or not,
-and with PUBREC the broker forgets the message: so ``_handle_publish``, ``_handle_pubrel`` and ``_send_pubrec`` are
-stood in for, and PUBREC is what follows the commit. ``_create_socket`` gives paho a socket that was opened without
-blocking, ``_sock_close`` closes without waiting for the broker. Hence the bounds on both versions, the self-check of
-:mod:`pulse_mqtt_bridge.selfcheck`, and a test for each of these names.
+Manual acknowledgement exists only on the paho client inside, which is private: ``_client`` with ``manual_ack_set`` and
+``ack``. paho, in turn, answers PUBLISH of QoS 2 with PUBREC at once, manual acknowledgement or not, and with PUBREC the
+broker forgets the message: so we stand in for ``_handle_publish`` and ``_handle_pubrel``, which read ``_in_packet``;
+PUBREC (``_send_pubrec``) follows the commit, and PUBCOMP (``_send_pubcomp``) PUBREL. ``_create_socket`` gives paho a
+socket that was opened without blocking, ``_sock_close`` closes without waiting for the broker. Hence the bounds on both
+versions, the self-check of :mod:`pulse_mqtt_bridge.selfcheck`, and a test for each of these names.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import aiomqtt
-from msgspec import Struct
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from pulse_core.api import PermanentFailure
+from pulse_mqtt_bridge.arrivals import Arrival, read_publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,19 +42,6 @@ _UNREAD = 65_536
 _log = logging.getLogger("pulse.mqtt_bridge")
 _log.addHandler(logging.NullHandler())
 _log.propagate = False  # what paho says of a connection that breaks, we say already
-
-
-class Arrival(Struct, frozen=True, gc=False):
-    """A PUBLISH. ``topic`` is None when it is no UTF-8; ``packet_id`` is 0 for QoS 0."""
-
-    topic: str | None
-    payload: bytes
-    qos: int
-    packet_id: int
-    again: bool
-    """The broker says that it sent it before (DUP)."""
-    retained: bool
-    """It is old: the broker kept it for whoever subscribes."""
 
 
 class Owner(Protocol):
@@ -105,13 +92,9 @@ class Wire(aiomqtt.Client):
     def _take_over(self) -> None:
         paho = self._client
         paho.manual_ack_set(True)
-        paho.on_message = self._arrived
-        self._publish_by_paho = paho._handle_publish  # noqa: SLF001 - see the top, as for all of these
-        self._pubrec_by_paho = paho._send_pubrec  # noqa: SLF001
-        paho._create_socket = lambda: self._sock  # type: ignore[method-assign]  # noqa: SLF001
+        paho._create_socket = lambda: self._sock  # type: ignore[method-assign]  # noqa: SLF001 - see the top
         paho._handle_publish = self._handle_publish  # type: ignore[method-assign]  # noqa: SLF001
         paho._handle_pubrel = self._handle_pubrel  # type: ignore[method-assign]  # noqa: SLF001
-        paho._send_pubrec = _not_yet  # type: ignore[method-assign]  # noqa: SLF001
 
     async def open(self) -> None:
         """Log in, for a session that outlives the connection. Raises MqttError."""
@@ -143,7 +126,7 @@ class Wire(aiomqtt.Client):
         if qos == 1:
             self._client.ack(packet_id, qos)
         elif qos:
-            self._pubrec_by_paho(packet_id)
+            self._client._send_pubrec(packet_id)  # noqa: SLF001 - ack() would send PUBCOMP
 
     def read(self, wanted: bool) -> None:
         """Read from the connection, or leave it to the broker to wait (that it is there is not asked meanwhile)."""
@@ -204,23 +187,16 @@ class Wire(aiomqtt.Client):
         pending = getattr(self._sock, "pending", None)
         return pending is not None and self._sock.fileno() >= 0 and pending() > 0
 
-    def _arrived(self, _client: Any, _userdata: Any, message: Any) -> None:
-        self._count += 1
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = None
-        self._owner.arrived(
-            Arrival(topic, message.payload, message.qos, message.mid, bool(message.dup), bool(message.retain))
-        )
-
     def _handle_publish(self) -> MQTTErrorCode:
-        """Hand QoS 2 over when it comes: paho would keep it until PUBREL, which only follows our PUBREC."""
-        done = self._publish_by_paho()
-        kept = self._client._in_messages  # noqa: SLF001
-        while kept:
-            self._arrived(None, None, kept.popitem(last=False)[1])
-        return done
+        """Hand a message over when it comes; paho would keep one of QoS 2 until PUBREL, which follows our PUBREC."""
+        packet = self._client._in_packet  # noqa: SLF001
+        try:
+            arrival = read_publish(packet["command"], bytes(packet["packet"]), five=self._five)
+        except ValueError:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        self._count += 1
+        self._owner.arrived(arrival)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubrel(self) -> MQTTErrorCode:
         packet_id = int.from_bytes(self._client._in_packet["packet"][:_ID_BYTES], "big")  # noqa: SLF001
@@ -238,10 +214,6 @@ class Wire(aiomqtt.Client):
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("the broker hung up before it answered"))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
-
-
-def _not_yet(mid: int) -> MQTTErrorCode:  # noqa: ARG001 - as paho calls it
-    return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
 def _connect_properties(config: BridgeConfig) -> Properties:

@@ -9,8 +9,8 @@ import pytest
 
 from pulse_core.api import Outcome, Reason, Verdict
 from pulse_core.testing.ingesters import body
+from pulse_mqtt_bridge.arrivals import Arrival
 from pulse_mqtt_bridge.visit import Received
-from pulse_mqtt_bridge.wire import Arrival
 from support.bridging import (
     PUBCOMP,
     PUBREC,

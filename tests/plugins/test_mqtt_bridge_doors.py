@@ -17,6 +17,7 @@ import pytest
 
 from pulse_core.api import DeviceKey, Reason
 from pulse_core.config import load_config
+from pulse_core.testing.intake import known_device
 from pulse_mqtt_bridge.config import BridgeConfig
 from support import asgi
 from support.bridging import TOKEN, Bridge, bridging, scripted_broker
@@ -92,7 +93,7 @@ async def test_mosquitto_go_auth_asks(mode: str, params: str) -> None:
             assert await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=OWN + rest, acc=acc)
             elsewhere = f"tenant/tenant-b/device/device-1/{rest}"
             assert not await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=elsewhere, acc=acc)
-        for wrong in (0, 5, -1, "x", 2**70):
+        for wrong in (0, 5, -1, "x", 2**70, "9" * 5000):
             assert not await go_auth(bridge, "/mqtt/acl", mode, params, **device, topic=OWN + "x", acc=wrong)
 
 
@@ -129,20 +130,37 @@ async def test_a_bridge_without_a_password_is_nobody() -> None:
 async def test_a_revoked_device_loses_its_rights_and_gets_them_back_with_a_login() -> None:
     async with doors() as bridge:
         right = {"username": "tenant-a/device-1", "topic": OWN + "event", "action": "publish"}
+        login = {"username": "tenant-a/device-1", "password": TOKEN, "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **login) == "allow"
         assert await emqx(bridge, "/mqtt/acl", **right) == "allow"
         key = DeviceKey("tenant-a", "device-1")
         known = bridge.intake.devices[key]
+        bridge.intake.store_down = True
         bridge.intake.revoke(key)
+        await until(lambda: len(bridge.intake.logins) > 1)
+        bridge.intake.store_down = False
 
         async def denied() -> bool:
             return await emqx(bridge, "/mqtt/acl", **right) == "deny"
 
         await eventually(denied)
-        login = {"username": "tenant-a/device-1", "password": TOKEN, "action": "connect"}
         assert await emqx(bridge, "/mqtt/auth", **login) == "deny"
         bridge.intake.devices[key] = known
         assert await emqx(bridge, "/mqtt/auth", **login) == "allow"
         assert await emqx(bridge, "/mqtt/acl", **right) == "allow"
+
+
+async def test_a_device_that_has_come_with_its_new_token_keeps_its_rights_when_the_old_one_ends() -> None:
+    async with doors() as bridge:
+        key = DeviceKey("tenant-a", "device-1")
+        bridge.intake.devices[key] = known_device(key.tenant_id, key.device_id, "the new token")
+        login = {"username": str(key), "password": "the new token", "action": "connect"}
+        assert await emqx(bridge, "/mqtt/auth", **login) == "allow"
+        renewed = bridge.intake.devices[key]
+        bridge.intake.revoke(key)
+        bridge.intake.devices[key] = renewed
+        await until(lambda: len(bridge.intake.logins) > 1)
+        assert await emqx(bridge, "/mqtt/acl", username=str(key), topic=OWN + "event", action="publish") == "allow"
 
 
 async def test_who_does_not_know_the_secret_learns_nothing() -> None:

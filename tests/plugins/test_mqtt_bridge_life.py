@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +123,6 @@ async def test_nonsense_costs_a_connection_and_no_more(broker: ScriptedBroker, n
         broker.publish(body(1), packet_id=1)
         await until(lambda: broker.acks() == [1])
         broker.write(nonsense)
-        if nonsense[:1] == b"\x32":
-            broker.drop()
         await until(lambda: broker.ready == 2)
         await bridge.up()
         broker.publish(body(2), packet_id=1)
@@ -228,3 +227,52 @@ async def test_lives_through_a_flicker(broker: ScriptedBroker) -> None:
             broker.drop()
             await until(lambda turn=turn: broker.ready == turn + 1)  # type: ignore[misc]
         assert seqs(bridge) == [body(turn) for turn in (1, 2, 3)]
+
+
+async def test_who_takes_our_session_over_is_told_of(broker: ScriptedBroker) -> None:
+    heard = LogCapture()
+    async with bridging(broker.port, log=structlog.wrap_logger(None, processors=[heard])):
+        broker.write(b"\xe0\x01\x8e")
+        broker.session_present = True
+        await until(lambda: broker.ready == 2)
+        broker.session_present = False
+        broker.drop()
+        await until(lambda: broker.ready == 3)
+        await until(lambda: heard.entries[-1]["event"] == "bridge.session_lost")
+    down = [entry["reason"] for entry in heard.entries if entry["event"] == "bridge.down"]
+    assert "Session taken over" in down[0]
+    assert [entry["session"] for entry in heard.entries if "session" in entry] == ["new", "resumed", "new"]
+
+
+async def test_shows_a_certificate_of_its_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server("localhost")
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(authority.file())
+    authority.server("bridge")
+    async with scripted_broker(server) as broker:
+        usual: dict[str, Any] = {"urls": (f"mqtts://localhost:{broker.port}",), "ca_file": authority.file()}
+        async with bridging(broker.port, **usual, client_cert=tmp_path / "bridge.pem"):
+            assert broker.ready == 1
+        async with bridging(broker.port, **usual, wait=False) as bridge:
+            await until(lambda: len(bridge.intake.receiving_log) > 1)
+            assert broker.ready == 1
+
+
+async def test_files_that_cannot_be_used_are_told_and_looked_at_again(broker: ScriptedBroker, tmp_path: Path) -> None:
+    heard = LogCapture()
+    async with bridging(
+        broker.port,
+        wait=False,
+        log=structlog.wrap_logger(None, processors=[heard]),
+        urls=(f"mqtts://127.0.0.1:{broker.port}",),
+        ca_file=tmp_path / "not-yet.pem",
+    ):
+        await until(lambda: heard.entries)
+        assert "ca_file" in heard.entries[0]["reason"]
+
+
+async def test_a_name_that_is_none_costs_an_attempt_and_no_more() -> None:
+    async with bridging(0, wait=False, urls=(f"mqtt://{'x' * 70}.example:1883",)) as bridge:
+        await until(lambda: len(bridge.intake.receiving_log) > 1)
+        assert not bridge.task.done()

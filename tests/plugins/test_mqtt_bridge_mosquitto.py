@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import aiomqtt
 import pytest
 
+from pulse_core.api import Reason
 from pulse_core.testing.ingesters import body
+from pulse_mqtt_bridge.wire import LARGEST_PACKET
 from support.bridging import TOPIC, Bridge, bridging
 from support.durable_mosquitto import DurableMosquitto
 from support.waiting import until
@@ -105,3 +107,12 @@ async def test_no_room_for_longer_than_a_moment(broker: DurableMosquitto) -> Non
         bridge.intake.make_room()
         await until(lambda: len(bridge.intake.committed) == 500)
         assert [message.payload for message in bridge.intake.committed] == [body(number) for number in range(500)]
+
+
+async def test_what_is_too_large_for_us_stops_nothing(broker: DurableMosquitto) -> None:
+    async with bridging(broker.port) as bridge, aiomqtt.Client("127.0.0.1", broker.port) as device:
+        await device.publish(TOPIC, b"x" * 2 * LARGEST_PACKET, qos=1)
+        await device.publish(TOPIC, b"x" * (LARGEST_PACKET // 2), qos=1)
+        await device.publish(TOPIC, body(1), qos=1)
+        await until(lambda: bridge.intake.committed)
+        assert [outcome.reason for _, outcome in bridge.intake.refused] == [Reason.PAYLOAD_TOO_LARGE]

@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from pulse_core.api import ConfigError, DeviceKey, PermanentFailure
 from pulse_core.testing.intake import LogOnly
 from pulse_mqtt_bridge import BridgeIngester
+from pulse_mqtt_bridge.arrivals import read_publish
 from pulse_mqtt_bridge.backoff import Backoff
 from pulse_mqtt_bridge.config import BridgeConfig
 from pulse_mqtt_bridge.filters import is_filter, is_topic, matches, unshared
 from pulse_mqtt_bridge.rights import Action, bridge_may, device_may, key_of
 from pulse_mqtt_bridge.selfcheck import OF_AIOMQTT, OF_PAHO, check_client
 from pulse_mqtt_bridge.topics import TopicMap
+from support import mqtt311 as mqtt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,3 +260,23 @@ def test_pauses_grow_to_a_limit_and_begin_anew_after_a_connection_that_lasted() 
     assert any(later < sooner for sooner, later in pairwise(pauses[10:]))
     assert backoff.next_s(59.0) >= 30
     assert backoff.next_s(61.0) <= 1
+
+
+@given(st.binary(max_size=40), st.integers(0, 15), st.booleans())
+def test_any_publish_is_read_or_refused(body: bytes, flags: int, five: bool) -> None:
+    try:
+        arrival = read_publish(0x30 | flags, body, five=five)
+    except ValueError:
+        return
+    assert arrival.qos < 3
+    assert bool(arrival.packet_id) is (arrival.qos > 0)
+    assert body.endswith(arrival.payload)
+
+
+@given(st.text(max_size=20), st.binary(max_size=200), st.integers(0, 2), st.integers(1, 65535), st.binary(max_size=300))
+def test_reads_what_was_written(topic: str, payload: bytes, qos: int, packet_id: int, properties: bytes) -> None:
+    head = mqtt.text(topic.encode("utf-8", "replace")) + (packet_id.to_bytes(2, "big") if qos else b"")
+    old = read_publish(0x30 | qos << 1, head + payload, five=False)
+    new = read_publish(0x3A & 0xF9 | qos << 1, head + mqtt.length(len(properties)) + properties + payload, five=True)
+    assert (old.payload, old.packet_id, old.again) == (payload, packet_id if qos else 0, False)
+    assert (new.payload, new.packet_id, new.again) == (payload, packet_id if qos else 0, True)
