@@ -180,6 +180,14 @@ class Ingester(Contribution):
         """
         return None
 
+    def mounts(self, intake: Intake) -> Mapping[str, AsgiApp]:
+        """Everything that is served on the device HTTP port, by mount path: what :meth:`asgi` hands back.
+
+        Override this instead when there are several. Among all ingesters the longest mount path wins.
+        """
+        mount = self.asgi(intake)
+        return {} if mount is None else dict([mount])
+
     def addresses(self) -> Mapping[str, str]:
         """Where it listens, for people: ``{"mqtt": "mqtt://127.0.0.1:1883"}``. Known once :meth:`run` listens."""
         return {}
