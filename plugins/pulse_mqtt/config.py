@@ -24,6 +24,8 @@ class MqttConfig(PluginConfig):
     """PEM file with the certificate's key; none when it stands in ``tls_cert``."""
     tls_port: int = Field(8883, ge=0, le=65535)
     """Port for TLS; 0 takes any free one."""
+    websocket: bool = True
+    """Serve MQTT over WebSocket, too: at ``/mqtt`` on the device HTTP port."""
     max_connections: int = Field(20_000, ge=1)
     """Connections at once; more are closed as they come."""
     longest_session_s: int = Field(7 * 86_400, ge=0, le=365 * 86_400)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from pulse_mqtt import codec5, codec311
-from pulse_mqtt.codes import IN_311, OF_REASON, Code
+from pulse_mqtt.codes import FAILURE, IN_311, OF_REASON, Code
 from pulse_mqtt.packets import V5, V311, Goodbye
 from pulse_mqtt.properties import Property
 from pulse_mqtt.wire import PUBCOMP, PUBCOMP_HEAD, PacketError, packet, topic_name, with_length
@@ -22,6 +22,8 @@ MOST_ALIASES = 16
 """Topic aliases a connection."""
 _LONGEST_REASON = 200
 _LEAST_WITH_REASON = 16
+_LONGEST_BEFORE_CODES = 7
+"""What stands before the reason codes of a SUBACK or UNSUBACK."""
 
 
 class Welcome(Struct, frozen=True, gc=False):
@@ -72,7 +74,7 @@ class Dialect(Protocol):
         """Write a SUBACK."""
 
     def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
-        """Write an UNSUBACK."""
+        """Write an UNSUBACK; empty where the version has none for a failure."""
 
     def goodbye(self, code: Code, why: str) -> bytes:
         """Write a DISCONNECT, if the version has one for servers."""
@@ -113,9 +115,9 @@ class Dialect311:
         """PUBCOMP."""
         return PUBCOMP_HEAD + packet_id
 
-    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:  # noqa: ARG002 - see Dialect
-        """UNSUBACK."""
-        return codec311.unsuback(packet_id)
+    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
+        """UNSUBACK, which cannot say no."""
+        return codec311.unsuback(packet_id) if max(codes) < FAILURE else b""
 
     def goodbye(self, code: Code, why: str) -> bytes:  # noqa: ARG002 - see Dialect
         """A server has no last word in this version."""
@@ -136,8 +138,6 @@ class Dialect5:
     version = V5
     receive_maximum = RECEIVE_MAXIMUM
     read_acknowledgement = staticmethod(codec5.read_acknowledgement)
-    read_subscribe = staticmethod(codec5.read_subscribe)
-    read_unsubscribe = staticmethod(codec5.read_unsubscribe)
     read_disconnect = staticmethod(codec5.read_disconnect)
 
     def __init__(self, connect: Connect) -> None:
@@ -171,6 +171,23 @@ class Dialect5:
         if known is None:
             raise PacketError("a topic alias that was never set", Code.TOPIC_ALIAS_INVALID)
         return known
+
+    def read_subscribe(self, body: bytes) -> Subscribe:
+        """3.8."""
+        found = codec5.read_subscribe(body)
+        self._check_answer(len(found.filters))
+        return found
+
+    def read_unsubscribe(self, body: bytes) -> Unsubscribe:
+        """3.10."""
+        found = codec5.read_unsubscribe(body)
+        self._check_answer(len(found.filters))
+        return found
+
+    def _check_answer(self, codes: int) -> None:
+        """[MQTT-3.1.2-24]: an answer has a byte a filter."""
+        if self._longest is not None and codes + _LONGEST_BEFORE_CODES > self._longest:
+            raise PacketError("more topic filters than this device takes an answer for", Code.QUOTA_EXCEEDED)
 
     def welcome(self, welcome: Welcome) -> bytes:
         """CONNACK, with what this server is and is not."""
@@ -223,8 +240,12 @@ class Dialect5:
         if not self._reasons:
             return ""
         why = why[:_LONGEST_REASON].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        fits = self._longest is None or len(why.encode()) + _LEAST_WITH_REASON <= self._longest
-        return why if fits else ""
+        return why if _fits(why, self._longest) else ""
+
+
+def _fits(why: str, longest: int | None) -> bool:
+    """Whether there is a reason string, and room for it."""
+    return bool(why) and (longest is None or len(why.encode()) + _LEAST_WITH_REASON <= longest)
 
 
 def dialect_of(connect: Connect) -> Dialect:
@@ -232,10 +253,14 @@ def dialect_of(connect: Connect) -> Dialect:
     return Dialect5(connect) if connect.version == V5 else _DIALECT_311
 
 
-def refusal(version: int, code: Code, why: str) -> bytes:
-    """Write the CONNACK of a login that is refused; nothing where the version has no code for it."""
+def refusal(version: int, code: Code, why: str, longest: int | None = None) -> bytes:
+    """Write the CONNACK of a login that is refused; nothing where the version has no code for it.
+
+    :param longest: the peer's maximum packet size, as far as it is known.
+    """
     if version == V5:
-        return codec5.connack(code, {Property.REASON_STRING: why[:_LONGEST_REASON]} if why else {})
+        told = codec5.connack(code, {Property.REASON_STRING: why[:_LONGEST_REASON]} if _fits(why, longest) else {})
+        return told if longest is None or len(told) <= longest else b""
     return codec311.connack(IN_311[code]) if code in IN_311 else b""
 
 

@@ -12,11 +12,12 @@ from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
 from pulse_mqtt.config import MqttConfig
 from pulse_mqtt.connection import Connection
 from pulse_mqtt.door import Door
+from pulse_mqtt.websocket import MOUNT, WebSocketApp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulse_core.api import Intake, PluginConfig, Services
+    from pulse_core.api import AsgiApp, Intake, PluginConfig, Services
 
 _FALLBACK_PORTS = 100
 _BACKLOG = 1024
@@ -37,6 +38,14 @@ class MqttIngester(Ingester):
     def __init__(self, config: MqttConfig, services: Services) -> None:
         super().__init__(config, services)
         self._addresses: dict[str, str] = {}
+        self._door: Door | None = None
+
+    def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:
+        """MQTT over WebSocket, mounted at ``/mqtt``."""
+        if not self.config.websocket:
+            return None
+        door = self._door_of(intake)
+        return MOUNT, WebSocketApp(intake, lambda: Connection(door, "mqtt-ws"))
 
     def addresses(self) -> Mapping[str, str]:
         """``mqtt`` and, with a certificate, ``mqtts``."""
@@ -49,7 +58,7 @@ class MqttIngester(Ingester):
 
     async def run(self, intake: Intake) -> None:
         """Listen until ``intake.stopping``; then stop reading, acknowledge what is decided, and close."""
-        door = Door(intake, self.config, self.name, self.services.log)
+        door = self._door_of(intake)
         servers = await self._listen(door)
         start = asyncio.create_task
         working = [
@@ -109,6 +118,12 @@ class MqttIngester(Ingester):
                 host = f"[{host}]" if ":" in host else host
                 self._addresses[scheme] = f"{scheme}://{host}:{bound}"
                 return server
+
+    def _door_of(self, intake: Intake) -> Door:
+        """The one door, through whichever way a connection comes."""
+        if self._door is None:
+            self._door = Door(intake, self.config, self.name, self.services.log)
+        return self._door
 
     async def _follow_revocations(self, door: Door) -> None:
         while True:
