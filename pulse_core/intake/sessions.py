@@ -68,6 +68,9 @@ class SessionKeeper:
         """See :meth:`pulse_core.ingester.Intake.open_session`."""
         check_session(client_id, expiry_s=expiry_s)
         opening = Opening(key, client_id, self._clock.now_us(), clean, expiry_s)
+        if clean and not expiry_s:
+            self._begin_anew(opening)
+            return None
         return await self._ask(opening)
 
     async def save(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
@@ -80,6 +83,16 @@ class SessionKeeper:
         check_session(client_id, expiry_s=expiry_s)
         if self._opened.pop((key, client_id), None) is not None:
             self._leave(key, client_id, expiry_s)
+
+    def _begin_anew(self, opening: Opening) -> None:
+        """Nothing to go on with, nothing to keep: what is stored is forgotten in its turn, and the login need not wait.
+
+        Most logins are such, and they come in storms. Only if we die before that is written is the old session back.
+        """
+        if self._leaving >= WAITING:
+            raise StoreUnavailable("too many sessions wait to be forgotten")
+        self._expect(opening)
+        self._leave(opening.key, opening.client_id, 0)
 
     async def settle(self) -> None:
         """Leave what the store takes for connected and is not: sessions of a process that died, say.
