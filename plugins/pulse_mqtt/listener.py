@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import socket
 import ssl
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 _FALLBACK_PORTS = 100
 _BACKLOG = 1024
+_ACCEPTS = 32
+"""So many connections are accepted in one turn of the event loop. uvloop accepts one a server and turn, and a turn is
+long while many publish: who logs in then would wait behind them, however few they are."""
 _RESUBSCRIBE_S = 0.5
 _LAST_GRACE_S = 0.5
 _WATCH_S = 0.5
@@ -86,29 +92,29 @@ class MqttIngester(Ingester):
 
     async def _listen(self, door: Door) -> list[asyncio.Server]:
         config = self.config
-        servers = [await self._listen_on(door, "mqtt", config.port, None)]
+        servers = await self._listen_on(door, "mqtt", config.port, None)
         try:
             if (tls := _tls(config)) is not None:
-                servers.append(await self._listen_on(door, "mqtts", config.tls_port, tls))
+                servers += await self._listen_on(door, "mqtts", config.tls_port, tls)
         except BaseException:
-            servers[0].close()
+            for server in servers:
+                server.close()
             raise
         return servers
 
-    async def _listen_on(self, door: Door, scheme: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
+    async def _listen_on(self, door: Door, scheme: str, port: int, tls: ssl.SSLContext | None) -> list[asyncio.Server]:
         config = self.config
         last = port + _FALLBACK_PORTS if config.port_fallback and port else port
+        listen = partial(
+            asyncio.get_running_loop().create_server,
+            lambda: Connection(door, scheme),
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=config.connect_timeout_s if tls else None,
+        )
         while True:
             try:
-                server = await loop.create_server(
-                    lambda: Connection(door, scheme),
-                    config.host,
-                    port,
-                    backlog=_BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=config.connect_timeout_s if tls else None,
-                )
+                server = await listen(config.host, port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or port >= last:
                     raise PermanentFailure(f"{scheme}: cannot listen on {config.host}:{port}: {error}") from error
@@ -117,7 +123,7 @@ class MqttIngester(Ingester):
                 host, bound = server.sockets[0].getsockname()[:2]
                 host = f"[{host}]" if ":" in host else host
                 self._addresses[scheme] = f"{scheme}://{host}:{bound}"
-                return server
+                return [server, *[await listen(sock=_same(one)) for one in server.sockets for _ in range(_ACCEPTS - 1)]]
 
     def _door_of(self, intake: Intake) -> Door:
         """The one door, through whichever way a connection comes."""
@@ -149,6 +155,11 @@ async def _watch_silence(door: Door) -> None:
         now_s = asyncio.get_running_loop().time()
         for connection in door.roster.everyone():
             connection.check_silence(now_s)
+
+
+def _same(listening: socket.socket) -> socket.socket:
+    """The same socket, for another server."""
+    return socket.socket(fileno=os.dup(listening.fileno()))
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext | None:

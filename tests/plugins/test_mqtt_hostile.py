@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 from pulse_core.api import DeviceKey, Ending
 from pulse_core.commands import CommandStatus
@@ -120,6 +122,33 @@ async def test_packets_that_never_end(version: int) -> None:
         assert [one.kind for one in await never.closed()] == ["DISCONNECT"] * (version == MQTT5)
         assert endings(here) == [Ending.KEEP_ALIVE]
         assert len(here.intake.refused) == 0
+
+
+async def slow_turns(here: Door) -> int:
+    """How many turns of a busy event loop it takes to let a hundred strangers in."""
+    strangers = [socket.socket() for _ in range(100)]
+    for one in strangers:
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port_of(here)))
+    assert here.ingester._door is not None
+    turns, roster = 0, here.ingester._door.roster
+    while len(roster) < len(strangers):
+        time.sleep(0.002)  # noqa: ASYNC251 - that is what a busy loop does
+        await asyncio.sleep(0)
+        turns += 1
+    for one in strangers:
+        one.close()
+    return turns
+
+
+async def flooded() -> int:
+    async with door() as here:
+        return await slow_turns(here)
+
+
+def test_who_knocks_need_not_wait_for_a_turn_of_the_loop_each() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(flooded()) < 20
 
 
 async def test_a_flood_of_connections() -> None:
