@@ -16,7 +16,7 @@ from support.statements import statement5
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GRANTED, FORBIDDEN, SHARED = (0x00, 0x01), 0x87, 0x9E
+FORBIDDEN, SHARED = 0x87, 0x9E
 
 
 @statement5("MQTT-3.8.4-1", "MQTT-3.8.4-2", "MQTT-2.2.1-6", "MQTT-3.8.4-5", "MQTT-3.8.4-6", "MQTT-3.8.4-7")
