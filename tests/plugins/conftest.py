@@ -42,6 +42,8 @@ async def mqtt_door() -> AsyncIterator[Door]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def device(mqtt_door: Door) -> Device:
+async def device(mqtt_door: Door) -> AsyncIterator[Device]:
     """A device that no other test knows."""
-    return Device(mqtt_door)
+    yield Device(mqtt_door)
+    mqtt_door.intake.release()  # where a test has failed before it could
+    mqtt_door.intake.store_down, mqtt_door.intake.delay_s = False, 0.0
