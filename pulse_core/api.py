@@ -14,7 +14,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pulse_core.channel import Channel, IntegrationConfig, Services
 from pulse_core.commands import Command
-from pulse_core.device_connections import Ending
+from pulse_core.device_connections import ConnectionEvent, Ending
+from pulse_core.device_sessions import LONGEST_CLIENT_ID, LONGEST_FILTER, MOST_SUBSCRIPTIONS
 from pulse_core.errors import (
     ConfigError,
     Conflict,
@@ -90,6 +91,9 @@ if TYPE_CHECKING:  # for annotations: who needs no HTTP need not wait for its im
 __all__ = [
     "AUDIENCE",
     "COMMITTED",
+    "LONGEST_CLIENT_ID",
+    "LONGEST_FILTER",
+    "MOST_SUBSCRIPTIONS",
     "RETRY_LATER",
     "Account",
     "Aggregate",
@@ -100,6 +104,7 @@ __all__ = [
     "Command",
     "ConfigError",
     "Conflict",
+    "ConnectionEvent",
     "Contribution",
     "Credentials",
     "Departure",

@@ -14,6 +14,7 @@ from pulse_core.intake.gate import Gate
 from pulse_core.intake.logbook import Logbook
 from pulse_core.intake.mailboxes import Mailboxes
 from pulse_core.intake.pacing import Pacer
+from pulse_core.intake.sessions import SessionKeeper
 from pulse_core.lanes.lane import Lane
 from pulse_core.lanes.listening import Ears
 from pulse_core.pipeline import Pipeline, World
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         DeviceRegistry,
         LaneStores,
         RouteStore,
+        SessionStore,
         SettingsStore,
     )
 
@@ -52,6 +54,7 @@ class DataPath:
         settings: SettingsStore,
         commands: CommandStore,
         connections: ConnectionStore,
+        sessions: SessionStore,
         evaluators: Sequence[Evaluator[Any]],
         clock: Clock,
         told: Callable[[WriteSet], None] | None = None,
@@ -80,6 +83,7 @@ class DataPath:
         self._stopping = asyncio.Event()
         self._mailboxes = Mailboxes(commands, told_of_device)
         self._logbook = Logbook(connections, clock, told_of_device)
+        self._sessions = SessionKeeper(sessions, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,7 +91,7 @@ class DataPath:
 
     def intake(self, source: str) -> Intake:
         """The intake of the ingester called ``source``."""
-        parts = (self._gate, self._pacer, self._clock, self._stopping, self._mailboxes, self._logbook)
+        parts = (self._gate, self._pacer, self._clock, self._stopping, self._mailboxes, self._logbook, self._sessions)
         return Desk(source, self.world, self.lanes, *parts)
 
     def not_ready_because(self) -> list[str]:
@@ -108,6 +112,8 @@ class DataPath:
         await asyncio.gather(*(self._open(lane) for lane in self.lanes))
         await self._logbook.settle()
         self._spawn(self._logbook.run(), "connections")
+        await self._sessions.settle()
+        self._spawn(self._sessions.run(), "sessions")
         self.directory.on_change(self._device_changed)
         self._ears.on_recovery(self._hear_again)
         self._ears.gap_ended()
@@ -135,7 +141,7 @@ class DataPath:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        await self._logbook.close()
+        await asyncio.gather(self._logbook.close(), self._sessions.close())
         for lane in self.lanes:
             await lane.close()
 

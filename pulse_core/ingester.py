@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pulse_core.channel import Services
     from pulse_core.commands import Command
-    from pulse_core.device_connections import Ending
+    from pulse_core.device_connections import ConnectionEvent, Ending
 
 
 AsgiApp = Callable[
@@ -32,10 +32,14 @@ AsgiApp = Callable[
 
 
 class Credentials(Struct, frozen=True):
-    """What a device shows at login."""
+    """What a device shows at login.
+
+    ``proven``: the ingester has seen by itself who it is (by its certificate); the token is not looked at.
+    """
 
     key: DeviceKey
     token: str
+    proven: bool = False
 
 
 class Intake(Protocol):
@@ -74,11 +78,38 @@ class Intake(Protocol):
     def revocations(self) -> AsyncIterator[DeviceKey]:
         """Devices whose live connections must end now (revoked, token replaced, tenant suspended)."""
 
-    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+    async def open_session(
+        self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int
+    ) -> dict[str, int] | None:
+        """A client of a logged-in device begins: return its session's subscriptions, None for a new session.
+
+        ``clean``: what there was is forgotten. ``expiry_s``: for so long the session outlives its connection; with 0
+        it is not kept at all. Committed when this returns. Raises :class:`StoreUnavailable` when that is not sure.
+
+        Bounds are in :mod:`pulse_core.device_sessions`; beyond them, ValueError, as for all that follows.
+        """
+
+    async def save_session(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """The subscriptions of an open session are these now: filter → a number of yours. Committed when this returns.
+
+        Of a session that is not kept nothing is saved. Raises :class:`StoreUnavailable`.
+        """
+
+    def leave_session(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
+        """The connection of an open session has ended: from now on ``expiry_s`` count; with 0 it is forgotten.
+
+        Written beside the data path: nothing waits for it, but a later :meth:`open_session` comes after it. Whoever
+        takes a session over opens it after this, or this is not called for the connection that lost it.
+        """
+
+    async def commands(
+        self, key: DeviceKey, *, limit: int = 100, again: bool = True, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """The oldest commands of a logged-in device, in order; that they are SENT is committed when this returns.
 
         ``again``: those that were sent before and are not acknowledged, too. Ask so whenever the device comes back: it
-        may have missed them. Without it each command comes once, so ask so while its connection lasts.
+        may have missed them. Without it each command comes once, so ask so while its connection lasts. ``names``: only
+        those with one of these names, and the others stay as they are.
 
         Raises :class:`StoreUnavailable` when we cannot know, or too many ask at once. Ingestion never waits for this.
         """
@@ -108,6 +139,24 @@ class Intake(Protocol):
 
         People see it in the device's connection history, written beside the data path: nothing waits for it.
         ``protocol`` as ``mqtts``; ``address`` as people write the peer's; ``client_id``: what its client calls itself.
+        What the device sent must have been submitted by then, its last will too: its tenant may want it STALE at once.
+        """
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note what happened to a device besides a connection's beginning and end; ``detail`` as the event says.
+
+        People see it in the device's connection history, written beside the data path: nothing waits for it. It never
+        fails, and may be called as often as anybody tries to log in: devices that do not exist leave no trace, and many
+        refusals of one device for one reason are noted as one, with their number.
         """
 
 

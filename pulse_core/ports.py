@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from pulse_core.api import ReadingKey
     from pulse_core.commands import Command
     from pulse_core.device_connections import DeviceConnection
+    from pulse_core.device_sessions import SessionDeed, SessionId
     from pulse_core.outbox import Attempt, BreakerChanges, Claim, ClaimedDelivery, ClaimRoom, OpenBreaker
     from pulse_core.records import Device, DeviceKey, DeviceState, Route, WriteSet
     from pulse_core.settings import Settings
@@ -104,10 +105,13 @@ class CommandStore(Protocol):
     async def waiting(self) -> list[DeviceKey]:
         """Every device that has open commands."""
 
-    async def take(self, device: DeviceKey, way: str, *, limit: int, again: bool) -> list[Command]:
+    async def take(
+        self, device: DeviceKey, way: str, *, limit: int, again: bool, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """The oldest open commands of a device, in order; they are SENT, by ``way``, and committed when this returns.
 
         :param again: those that were SENT before, too; without it, each command is given to one caller only.
+        :param names: only those with one of these names; None for all.
         """
 
     async def acknowledge(self, device: DeviceKey, command_id: uuid.UUID) -> bool:
@@ -131,6 +135,25 @@ class ConnectionStore(Protocol):
 
     async def end_all_but(self, connection_ids: Sequence[uuid.UUID]) -> None:
         """End every open connection that is none of these: their process is gone."""
+
+
+class SessionStore(Protocol):
+    """The sessions of devices. Every method raises StoreUnavailable when nobody answers.
+
+    Its clock is the caller's: a session is over once a deed's ``at_us`` has reached its end.
+    """
+
+    async def carry(self, deeds: Sequence[SessionDeed]) -> list[dict[str, int] | None]:
+        """Do all of it in one transaction, and say what became of each; committed when this returns.
+
+        No two are of the same session. For an Opening: the subscriptions of the session that goes on, None when a new
+        one begins; None for all else. Saving or leaving what is not kept changes nothing, and nothing is kept of a
+        device that is gone or revoked. At last, of each device that a session was opened of, at most MOST_A_DEVICE are
+        kept.
+        """
+
+    async def leave_all_but(self, sessions: Collection[SessionId], at_us: int) -> None:
+        """Leave, with its own expiry, each session that is taken for connected and is none of these."""
 
 
 class DeliveryStore(Protocol):

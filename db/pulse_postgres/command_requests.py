@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pulse_core.commands import MOST_OPEN
+from pulse_core.commands import MOST_NUMBER, MOST_OPEN
 from pulse_core.errors import Conflict, NotFound
 from pulse_postgres.acting import acting
 from pulse_postgres.audit import audit
@@ -20,10 +20,20 @@ _REVOKED = "SELECT revoked_at IS NOT NULL FROM devices WHERE tenant_id = $1 AND 
 # Whoever queues for a device comes after whoever does so already, or both would count one too few.
 _ONE_BY_ONE = "SELECT pg_advisory_xact_lock(hashtextextended('command ' || $1 || '/' || $2, 0))"
 _OPEN = f"SELECT count(*) FROM device_commands WHERE tenant_id = $1 AND device_id = $2 AND {OPEN}"
-# Not now(): that is when the transaction began, perhaps before the one it waited for.
-_QUEUE = """
-    INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_at, created_by, expires_at)
-    SELECT $1, $2, $3, $4, $5::json, t, $6, t + $7::interval FROM clock_timestamp() AS t
+# Not now(): that is when the transaction began, perhaps before the one it waited for. The number is the first after the
+# newest command's that no open one has; where all old commands are forgotten no number is in use.
+_QUEUE = f"""
+    WITH newest AS (
+        SELECT COALESCE((SELECT number FROM device_commands WHERE tenant_id = $1 AND device_id = $2
+                         ORDER BY created_at DESC, command_id LIMIT 1), 0) AS number
+    )
+    INSERT INTO device_commands
+        (tenant_id, device_id, command_id, name, payload, created_at, created_by, expires_at, number)
+    SELECT $1, $2, $3, $4, $5::json, t, $6, t + $7::interval, n
+    FROM clock_timestamp() AS t, newest, generate_series(0, {MOST_OPEN}) AS step,
+        LATERAL (SELECT (newest.number + step) % {MOST_NUMBER} + 1 AS n) AS next
+    WHERE n NOT IN (SELECT number FROM device_commands WHERE tenant_id = $1 AND device_id = $2 AND {OPEN})
+    ORDER BY step LIMIT 1
 """
 
 

@@ -29,16 +29,18 @@ _WAITING = f"SELECT DISTINCT tenant_id, device_id FROM device_commands WHERE {OP
 # without `again` one of them gets it, and with it the second returns only once the command is SENT for good.
 _TAKE = f"""
     WITH due AS (
-        SELECT command_id, name, payload::text, {us("created_at")} AS created_us, {us("expires_at")} AS expires_us
+        SELECT command_id, name, payload::text, {us("created_at")} AS created_us, {us("expires_at")} AS expires_us,
+               number
         FROM device_commands WHERE tenant_id = $1 AND device_id = $2 AND {OPEN} AND (status = 'QUEUED' OR $5)
+            AND ($6::text[] IS NULL OR name = ANY ($6))
         ORDER BY created_at, command_id LIMIT $4
     ), sent AS (
         UPDATE device_commands c SET status = 'SENT', sent_at = now(), way = $3 FROM due
         WHERE c.tenant_id = $1 AND c.command_id = due.command_id AND c.status = 'QUEUED'
         RETURNING c.command_id
     )
-    SELECT command_id, name, payload, created_us, expires_us FROM due
-    WHERE $5 OR command_id IN (SELECT command_id FROM sent) ORDER BY created_us, command_id
+    SELECT due.*, sent.command_id IS NULL FROM due LEFT JOIN sent USING (command_id)
+    WHERE $5 OR sent.command_id IS NOT NULL ORDER BY created_us, command_id
 """
 _ACKNOWLEDGE = """
     UPDATE device_commands SET status = 'ACKNOWLEDGED', acknowledged_at = COALESCE(acknowledged_at, now())
@@ -64,10 +66,13 @@ class PostgresCommands:
         async with self._connection() as connection:
             return [DeviceKey(*row) for row in await connection.fetch(_WAITING)]
 
-    async def take(self, device: DeviceKey, way: str, *, limit: int, again: bool) -> list[Command]:
+    async def take(
+        self, device: DeviceKey, way: str, *, limit: int, again: bool, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """The oldest open commands of a device, SENT and committed."""
+        those = None if names is None else list(names)
         async with self._connection() as connection:
-            rows = await connection.fetch(_TAKE, device.tenant_id, device.device_id, way, limit, again)
+            rows = await connection.fetch(_TAKE, device.tenant_id, device.device_id, way, limit, again, those)
         return [Command(*row) for row in rows]
 
     async def acknowledge(self, device: DeviceKey, command_id: uuid.UUID) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from pulse_core import ingest
 from pulse_core.errors import Rejected, StoreUnavailable
 from pulse_core.intake.directory import connections_end_at
-from pulse_core.lanes.work import Entry, Submission
+from pulse_core.lanes.work import Disconnect, Entry, Submission
 from pulse_core.records import (
     RETRY_LATER,
     Device,
@@ -23,14 +24,15 @@ from pulse_core.records import (
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from pulse_core.api import Command, Credentials, Ending
+    from pulse_core.api import Command, ConnectionEvent, Credentials, Ending
     from pulse_core.intake.directory import Directory
     from pulse_core.intake.gate import Gate
     from pulse_core.intake.logbook import Logbook
     from pulse_core.intake.mailboxes import Mailboxes
     from pulse_core.intake.pacing import Pacer
+    from pulse_core.intake.sessions import SessionKeeper
     from pulse_core.lanes.lane import Lane
     from pulse_core.lanes.listening import Ears
     from pulse_core.pipeline import World
@@ -53,6 +55,7 @@ class Desk:
         stopping: asyncio.Event,
         mailboxes: Mailboxes,
         logbook: Logbook,
+        sessions: SessionKeeper,
     ) -> None:
         self._source = source
         self._world = world
@@ -63,6 +66,7 @@ class Desk:
         self._stopping = stopping
         self._mailboxes = mailboxes
         self._logbook = logbook
+        self._sessions = sessions
         self._revoked: asyncio.Queue[DeviceKey] = asyncio.Queue()
         self._looking: set[asyncio.Task[None]] = set()
         self._directory.on_change(self._device_changed)
@@ -110,9 +114,25 @@ class Desk:
         while True:
             yield await self._revoked.get()
 
-    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+    async def open_session(
+        self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int
+    ) -> dict[str, int] | None:
+        """Take a session up, or begin one."""
+        return await self._sessions.open(key, client_id, clean=clean, expiry_s=expiry_s)
+
+    async def save_session(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """Keep its subscriptions."""
+        await self._sessions.save(key, client_id, subscriptions)
+
+    def leave_session(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
+        """Its connection has ended."""
+        self._sessions.leave(key, client_id, expiry_s)
+
+    async def commands(
+        self, key: DeviceKey, *, limit: int = 100, again: bool = True, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """Take a device's commands."""
-        return await self._mailboxes.take(key, self._source, limit=limit, again=again)
+        return await self._mailboxes.take(key, self._source, limit=limit, again=again, names=names)
 
     async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
         """A command was carried out."""
@@ -130,7 +150,32 @@ class Desk:
         self, key: DeviceKey, *, protocol: str = "", address: str = "", client_id: str = ""
     ) -> Callable[[Ending], None]:
         """Note a connection."""
-        return self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
+        end = self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
+        self._lane_of(key).connected(key)
+        return partial(self._ended, key, end)
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note an event, if there is such a device."""
+        if self._directory.get(key) is not None:
+            texts = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+            self._logbook.note(key, self._source, event, **texts)
+
+    def _ended(self, key: DeviceKey, end: Callable[[Ending], bool], ending: Ending) -> None:
+        """A connection has ended. If it was its device's last, and the tenant chose so, that is judged in its turn."""
+        if not end(ending) or self._stopping.is_set():
+            return
+        device = self._directory.get(key)
+        if device is not None and ending in device.stale_on:
+            self._lane_of(key).disconnected(Disconnect(key, self._source, ending, self._clock.now_us()))
 
     def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
         """Queue messages for their lanes; the future resolves after their commits."""
@@ -195,6 +240,9 @@ class Desk:
         if refusal is not None:
             entry.raw = msgspec.structs.replace(raw, refused=refusal)
         self._lanes[partition_of(raw.tenant_id, raw.device_id) % len(self._lanes)].put(entry)
+
+    def _lane_of(self, key: DeviceKey) -> Lane:
+        return self._lanes[partition_of(key.tenant_id, key.device_id) % len(self._lanes)]
 
     def _device_changed(self, key: DeviceKey, before: Device | None, after: Device | None) -> None:
         now_us = self._clock.now_us()

@@ -71,14 +71,16 @@ class Mailboxes:
         for key in list(self._waiters):
             self._wake(key)
 
-    async def take(self, key: DeviceKey, way: str, *, limit: int, again: bool) -> list[Command]:
+    async def take(
+        self, key: DeviceKey, way: str, *, limit: int, again: bool, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """See :meth:`pulse_core.ports.CommandStore.take`."""
         if self._in_step and key not in self._full:
             return []
         heard = self._full.get(key)
         async with self._turn():
-            found = await self._store.take(key, way, limit=limit, again=again)
-        if again and not found and self._full.get(key) == heard:
+            found = await self._store.take(key, way, limit=limit, again=again, names=names)
+        if again and names is None and not found and self._full.get(key) == heard:
             self._full.pop(key, None)
         self._tell(key, found)
         return found

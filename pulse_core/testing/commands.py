@@ -9,8 +9,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from pulse_core.commands import DEFAULT_EXPIRES_S, Command, CommandStatus
+from pulse_core.commands import DEFAULT_EXPIRES_S, MOST_NUMBER, Command, CommandStatus
 from pulse_core.errors import StoreUnavailable
 from pulse_core.records import DeviceKey
 
@@ -38,7 +39,7 @@ class MemoryCommands:
 
     def __init__(self, now_us: Callable[[], int] = _wall_clock_us) -> None:
         self._now_us = now_us
-        self._numbers = itertools.count()
+        self._count = itertools.count()
         self._news: list[asyncio.Queue[DeviceKey | None]] = []
         self.queued: dict[uuid.UUID, Queued] = {}
         self.takes = 0
@@ -53,7 +54,8 @@ class MemoryCommands:
         """A customer queues a command."""
         now_us = self._now_us()
         command_id = uuid.uuid4()
-        command = Command(command_id, name, payload, now_us + next(self._numbers), now_us + round(expires_in_s * 1e6))
+        created_us, expires_us = now_us + next(self._count), now_us + round(expires_in_s * 1e6)
+        command = Command(command_id, name, payload, created_us, expires_us, self._next_number(device))
         self.queued[command_id] = Queued(device, command)
         for news in self._news:
             news.put_nowait(device)
@@ -74,18 +76,21 @@ class MemoryCommands:
         await self._answer()
         return list(dict.fromkeys(held.device for held in self.queued.values() if self._is_open(held)))
 
-    async def take(self, device: DeviceKey, way: str, *, limit: int, again: bool) -> list[Command]:
+    async def take(
+        self, device: DeviceKey, way: str, *, limit: int, again: bool, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """The oldest open commands of a device."""
         self.takes += 1
         await self._answer()
-        held = [one for one in self.queued.values() if one.device == device and self._is_open(one)]
+        held = [one for one in self._open_of(device) if names is None or one.command.name in names]
         due = sorted(
             (one for one in held if again or one.status is CommandStatus.QUEUED), key=lambda one: one.command.created_us
         )[:limit]
+        taken = [replace(one.command, sent=one.status is CommandStatus.SENT) for one in due]
         for one in due:
             if one.status is CommandStatus.QUEUED:
                 one.status, one.way = CommandStatus.SENT, way
-        return [one.command for one in due]
+        return taken
 
     async def acknowledge(self, device: DeviceKey, command_id: uuid.UUID) -> bool:
         """Make a SENT command ACKNOWLEDGED."""
@@ -110,6 +115,16 @@ class MemoryCommands:
                 yield device
         finally:
             self._news.remove(news)
+
+    def _open_of(self, device: DeviceKey) -> list[Queued]:
+        return [one for one in self.queued.values() if one.device == device and self._is_open(one)]
+
+    def _next_number(self, device: DeviceKey) -> int:
+        number = next((one.command.number for one in reversed(self.queued.values()) if one.device == device), 0)
+        taken = {one.command.number for one in self._open_of(device)}
+        while (number := number % MOST_NUMBER + 1) in taken:
+            pass
+        return number
 
     def _is_open(self, held: Queued) -> bool:
         return held.status in _OPEN and held.command.expires_us > self._now_us()

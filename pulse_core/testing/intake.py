@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pulse_core.api import (
     COMMITTED,
     RETRY_LATER,
     Command,
+    ConnectionEvent,
     Credentials,
     Device,
     DeviceKey,
@@ -23,14 +25,16 @@ from pulse_core.api import (
     StoreUnavailable,
     Verdict,
 )
+from pulse_core.device_sessions import Leaving, Opening, Saving, SessionDeed, check_session
 from pulse_core.intake.mailboxes import Mailboxes
 from pulse_core.records import partition_of
 from pulse_core.settings import Settings
 from pulse_core.testing.commands import MemoryCommands
+from pulse_core.testing.sessions import MemorySessions
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 
 def known_device(tenant_id: str, device_id: str, token: str | None, *, site_id: str = "site-1") -> Device:
@@ -74,7 +78,9 @@ class FakeIntake:
     By itself it commits every admissible message in the next turn of the event loop. :meth:`hold` keeps outcomes
     back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
     in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections`` and ``receiving_log``.
-    Commands are queued in ``command_store``.
+    Commands are queued in ``command_store``; the devices' sessions are ``sessions``.
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections``, ``connection_events`` and
+    ``receiving_log``. Commands are queued in ``command_store``.
     """
 
     def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
@@ -90,7 +96,7 @@ class FakeIntake:
         self.room_for: int | None = None
         """How many more messages there is room for; None for any number."""
         self.store_down = False
-        """Logins cannot be judged."""
+        """Logins cannot be judged, and sessions neither opened nor saved."""
         self.pending: list[Pending] = []
         self.committed: list[RawMessage] = []
         self.refused: list[tuple[RawMessage, Outcome]] = []
@@ -102,7 +108,14 @@ class FakeIntake:
         self.receiving_log: list[bool] = []
         self.connections: list[tuple[DeviceKey, dict[str, str], list[Ending]]] = []
         """What :meth:`connected` was told: the device, the rest, and how it ended."""
+        self.connection_events: list[tuple[DeviceKey, ConnectionEvent, dict[str, str]]] = []
+        """What :meth:`connection_event` was told: the device, the event, and the rest."""
         self.command_store = MemoryCommands()
+        self._session_store = MemorySessions()
+        self.sessions = self._session_store.held
+        """By device and client id, those that are kept; age one by its ``expires_us``."""
+        self.session_log: list[SessionDeed] = []
+        """What was done to sessions, oldest first."""
         self._mailboxes = Mailboxes(self.command_store)
         self._following: list[asyncio.Task[None]] = []
         self._holding = False
@@ -206,9 +219,30 @@ class FakeIntake:
         while True:
             yield await self._revoked.get()
 
-    async def commands(self, key: DeviceKey, *, limit: int = 100, again: bool = True) -> list[Command]:
+    async def open_session(
+        self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int
+    ) -> dict[str, int] | None:
+        """One of ``sessions`` goes on, or a new one begins."""
+        check_session(client_id, expiry_s=expiry_s)
+        return await self._carry(Opening(key, client_id, self._now_us(), clean, expiry_s))
+
+    async def save_session(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """Into one of ``sessions``."""
+        check_session(client_id, subscriptions=subscriptions)
+        await self._carry(Saving(key, client_id, self._now_us(), dict(subscriptions)))
+
+    def leave_session(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
+        """At once, also while the store is down: what waits would be written before anything else."""
+        check_session(client_id, expiry_s=expiry_s)
+        deed = Leaving(key, client_id, self._now_us(), expiry_s)
+        self.session_log.append(deed)
+        self._session_store.do(deed)
+
+    async def commands(
+        self, key: DeviceKey, *, limit: int = 100, again: bool = True, names: frozenset[str] | None = None
+    ) -> list[Command]:
         """Those of ``command_store``; they came by the way ``test``."""
-        return await self._follow_commands().take(key, "test", limit=limit, again=again)
+        return await self._follow_commands().take(key, "test", limit=limit, again=again, names=names)
 
     async def acknowledge_command(self, key: DeviceKey, command_id: uuid.UUID) -> bool:
         """One of ``command_store``."""
@@ -229,6 +263,32 @@ class FakeIntake:
         endings: list[Ending] = []
         self.connections.append((key, {"protocol": protocol, "address": address, "client_id": client_id}, endings))
         return endings.append
+
+    async def _carry(self, deed: SessionDeed) -> dict[str, int] | None:
+        await asyncio.sleep(self.delay_s)
+        if self.store_down:
+            raise StoreUnavailable("the test says so")
+        self.session_log.append(deed)
+        [found] = await self._session_store.carry([deed])
+        return found
+
+    @staticmethod
+    def _now_us() -> int:
+        return time.time_ns() // 1000
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note it."""
+        about = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+        self.connection_events.append((key, event, about))
 
     def _follow_commands(self) -> Mailboxes:
         if not self._following:

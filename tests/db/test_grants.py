@@ -27,6 +27,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "device_state": {"web": R, "operator": R, "admin": R, "pipeline": RIUD, "reader": "(r)"},
     "device_commands": {"web": "r(i)", "operator": R, "pipeline": "rd(u)"},
     "device_connections": {"web": R, "operator": R, "pipeline": "rid(u)"},
+    "device_sessions": {"pipeline": "rid(u)"},
     "metric_catalogue": {"web": RIUD, "operator": R, "admin": RIUD},
     "telemetry": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RI, "reader": R},
     "telemetry_marks": {"web": R, "operator": R, "admin": "d(r)", "pipeline": RIUD},

@@ -24,14 +24,14 @@ TENANT_TABLES = {
     "integration_routes", "deliveries", "delivery_attempts", "quarantine_counts", "quarantine", "audit_log",
     "breakers", "api_tokens", "users", "sessions", "refresh_tokens", "browser_sessions", "device_labels",
     "request_keys", "device_commands", "accepted_counts", "device_connections", "metric_catalogue", "readers",
-    "telemetry_marks", "telemetry_hours", "telemetry_exports", "telemetry_export_pieces",
+    "telemetry_marks", "telemetry_hours", "telemetry_exports", "telemetry_export_pieces", "device_sessions",
 }  # fmt: skip
 WITHOUT_TENANT = {
     "settings", "lane_partitions", "readings_accepted", "readings_expired", "intake_minutes", "signing_keys",
     "_yoyo_log", "_yoyo_migrations", "_yoyo_version",
 }  # fmt: skip
-NOT_FOR_CUSTOMERS = {"refresh_tokens", "browser_sessions"}
-NOT_FOR_OPERATORS = {"telemetry_export_pieces"}
+NOT_FOR_CUSTOMERS = {"refresh_tokens", "browser_sessions", "device_sessions"}
+NOT_FOR_OPERATORS = {"telemetry_export_pieces", "device_sessions"}
 
 
 @pytest.fixture

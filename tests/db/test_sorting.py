@@ -175,8 +175,10 @@ COPIES = """
         SELECT tenant_id, gen_random_uuid(), device_id, site_id, 'T', device_id, 'CLOSED', 3, 1, '', created_at,
                CASE WHEN site_id = 's1' THEN created_at END
         FROM devices WHERE name <> '';
-    INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_at, created_by, expires_at)
-        SELECT tenant_id, device_id, gen_random_uuid(), name, '{}', created_at, 'test', created_at + interval '1 hour'
+    INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_at, created_by, expires_at,
+                                 number)
+        SELECT tenant_id, device_id, gen_random_uuid(), name, '{}', created_at, 'test',
+               created_at + interval '1 hour', 1
         FROM devices WHERE name <> '';
     INSERT INTO integrations (tenant_id, integration_id, type, name, config)
         SELECT tenant_id, gen_random_uuid(), 'webhook', site_id, '{}' FROM devices WHERE name <> '';

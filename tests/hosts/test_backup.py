@@ -110,7 +110,7 @@ def test_is_private_and_says_what_it_lacks(pulse: Pulse, tmp_path: Path) -> None
     subprocess.run(["tar", "xf", path], cwd=tmp_path, check=True)
     subprocess.run(["sha256sum", "--strict", "-c", SUMS], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    assert manifest["schema"][-1] >= "0019"
+    assert manifest["schema"][-1] >= "0020"
     assert manifest["has_key"] is False
 
 

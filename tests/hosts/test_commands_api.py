@@ -160,8 +160,8 @@ async def test_a_revoked_device_gets_none(customer: Caller, database: Database) 
 
 async def test_a_device_has_so_many_open_commands_at_most(customer: Caller, database: Database) -> None:
     fill = (
-        "INSERT INTO device_commands (tenant_id, device_id, name, payload, created_by, expires_at)"
-        " SELECT 'tenant-a', 'dev-1', 'n', '{}', 'test', now() + interval '1 h' FROM generate_series(1, %s)"
+        "INSERT INTO device_commands (tenant_id, device_id, name, payload, created_by, expires_at, number)"
+        " SELECT 'tenant-a', 'dev-1', 'n', '{}', 'test', now() + interval '1 h', n FROM generate_series(1, %s) AS n"
         " RETURNING command_id"
     )
     ids = judged(database, fill, MOST_OPEN - 2)

@@ -76,8 +76,8 @@ async def test_commands_whose_time_is_over_expire_and_are_forgotten_in_time(data
     judged(
         database,
         "INSERT INTO device_commands (tenant_id, device_id, name, payload, created_by, created_at, expires_at, status,"
-        " sent_at, way, acknowledged_at) SELECT 'tenant-a', 'dev-1', status || age, '{}', 'test',"
-        " now() - (age + 1) * interval '1 day', now() - age * interval '1 day', status, sent, 'http', done"
+        " sent_at, way, acknowledged_at, number) SELECT 'tenant-a', 'dev-1', status || age, '{}', 'test',"
+        " now() - (age + 1) * interval '1 day', now() - age * interval '1 day', status, sent, 'http', done, 1"
         " FROM unnest(ARRAY['SENT', 'ACKNOWLEDGED', 'EXPIRED'], ARRAY[now(), now(), now()], ARRAY[NULL, now(), NULL])"
         " AS x (status, sent, done), unnest(ARRAY[-1, 1, 9]) AS age RETURNING true",
     )

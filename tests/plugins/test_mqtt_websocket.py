@@ -61,7 +61,7 @@ async def test_acknowledged_after_the_commit_and_told_of_in_the_connection_histo
         [(key, told, endings)] = here.intake.connections
         await until(lambda: endings == [Ending.CLIENT_CLOSED])
         assert key == DeviceKey("tenant-a", "device-1")
-        assert told == {"protocol": "mqtt-ws", "address": "127.0.0.1", "client_id": "client-1"}
+        assert told == {"protocol": "mqtt-ws/3.1.1", "address": "127.0.0.1", "client_id": "client-1"}
 
 
 async def test_packets_need_not_begin_or_end_with_frames() -> None:

@@ -11,6 +11,7 @@ from pulse_core.config import PipelineConfig
 from pulse_core.data_path import DataPath
 from pulse_core.records import AlertEvent, DeviceKey, DeviceStatus, Outcome, RawMessage, Route
 from pulse_core.testing.commands import MemoryCommands
+from pulse_core.testing.sessions import MemorySessions
 from pulse_heartbeat import HeartbeatConfig, HeartbeatEvaluator
 from support.memory import (
     ManualClock,
@@ -39,6 +40,7 @@ class House:
         self.settings = MemorySettings()
         self.commands = MemoryCommands(self.clock.now_us)
         self.connections = MemoryConnections()
+        self.sessions = MemorySessions()
         self.routes = MemoryRoutes(
             Route("tenant-a", uuid.uuid4(), uuid.uuid4(), deliver_on=frozenset({"OPEN", "CLOSED"}))
         )
@@ -55,6 +57,7 @@ class House:
             settings=self.settings,
             commands=self.commands,
             connections=self.connections,
+            sessions=self.sessions,
             evaluators=self.evaluators,
             clock=self.clock,
         )

@@ -308,8 +308,11 @@ def _commands(hand: psycopg.Connection[Any], now: dt.datetime) -> None:
             "sent_at": created_at + dt.timedelta(seconds=1) if sent else None,
             "way": "mqtt" if sent else None,
             "acknowledged_at": created_at + dt.timedelta(seconds=2) if status == "ACKNOWLEDGED" else None,
+            "number": number + 1,
         }
         _put(hand, "device_commands", [command])
+    kept = {"subscriptions": json.dumps({f"tenant/{TENANT}/device/{SHOWN}/cmd/#": 1}), "expiry_s": 86_400}
+    _put(hand, "device_sessions", [{"device_id": SHOWN, "client_id": "1", "updated_at": now, **kept}])
 
 
 def _people(hand: psycopg.Connection[Any], now: dt.datetime) -> None:

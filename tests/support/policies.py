@@ -69,6 +69,7 @@ POLICIES: dict[str, dict[str, tuple[Policy, ...]]] = {
     "metric_catalogue": {**_SEEN, "admin": (ALL,)},
     "device_commands": {**_SEEN, "pipeline": (ALL,)},
     "device_connections": {**_SEEN, "pipeline": (ALL,)},
+    "device_sessions": {"pipeline": (ALL,)},
     "readers": {**_SEEN, "admin": (ALL,), "reader": (READER_ITSELF,)},
     "request_keys": {**_SEEN, "admin": (ALL,)},
     "telemetry_exports": {**_SEEN, "admin": (ALL,)},

@@ -22,10 +22,12 @@ INSERT INTO devices (tenant_id, device_id, site_id, token_hash, labels)
     VALUES (%(t)s, 'd', 's', %(hash)s, '{"label": "value"}');
 INSERT INTO activation_codes (tenant_id, device_id, code_hash, expires_at) VALUES (%(t)s, 'd', %(hash)s, now());
 INSERT INTO device_state (tenant_id, device_id, status, status_since) VALUES (%(t)s, 'd', 'ONLINE', now());
-INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_by, expires_at)
-    VALUES (%(t)s, 'd', %(id)s, 'reboot', '{}', 'test', now() + interval '1 hour');
+INSERT INTO device_commands (tenant_id, device_id, command_id, name, payload, created_by, expires_at, number)
+    VALUES (%(t)s, 'd', %(id)s, 'reboot', '{}', 'test', now() + interval '1 hour', 1);
 INSERT INTO device_connections (tenant_id, device_id, connection_id, source, connected_at)
     VALUES (%(t)s, 'd', %(id)s, 'mqtt', now());
+INSERT INTO device_sessions (tenant_id, device_id, client_id, expiry_s, updated_at)
+    VALUES (%(t)s, 'd', 'c', 3600, now());
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(t)s, 'd', %(day)s, 1, now(), 'telemetry', 's', '{}');
 INSERT INTO telemetry_marks (tenant_id, device_id, hour) VALUES (%(t)s, 'd', %(day)s);

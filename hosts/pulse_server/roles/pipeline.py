@@ -17,6 +17,7 @@ from pulse_core.intake.mailboxes import AT_ONCE
 from pulse_core.notices import Board
 from pulse_postgres.commands import PostgresCommands
 from pulse_postgres.device_connections import PostgresDeviceConnections
+from pulse_postgres.device_sessions import PostgresDeviceSessions
 from pulse_postgres.intake import PostgresIntake
 from pulse_postgres.lanes import PostgresLaneStores
 from pulse_postgres.provisioning import Activation
@@ -26,7 +27,7 @@ from pulse_postgres.routes import PostgresRoutes
 from pulse_postgres.settings import PostgresSettings
 from pulse_server.activation import PATH, ActivationApp
 from pulse_server.device_http import DeviceRouter
-from pulse_server.retention import Retention
+from pulse_server.retention import Forgetful, Retention
 from pulse_server.roles.base import Host, Role
 from pulse_server.rolling_up import RollingUp
 from pulse_server.services import Lender
@@ -104,7 +105,16 @@ class PipelineRole(Role):
         settings = PostgresSettings(pool, dsn)
         commands = PostgresCommands(await self.pool(self.login, max_size=AT_ONCE, by_index=True), dsn)
         connections = PostgresDeviceConnections(await self.pool(self.login, max_size=1))
-        retention = Retention([store, PostgresRefusals(pool), PostgresIntake(pool), commands, connections], settings)
+        sessions = PostgresDeviceSessions(await self.pool(self.login, max_size=2, by_index=True))
+        forgetful: list[Forgetful] = [
+            store,
+            PostgresRefusals(pool),
+            PostgresIntake(pool),
+            commands,
+            connections,
+            sessions,
+        ]
+        retention = Retention(forgetful, settings)
         self.resources.push_async_callback(retention.stop)
         retention.start()
         if store.transactional:
@@ -121,6 +131,7 @@ class PipelineRole(Role):
             settings=settings,
             commands=commands,
             connections=connections,
+            sessions=sessions,
             evaluators=[cls(plugins.config_of(cls)) for cls in plugins.evaluators],
             clock=SystemClock(),
             told=board.note_writes,

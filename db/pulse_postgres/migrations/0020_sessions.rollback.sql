@@ -1,0 +1,2 @@
+ALTER TABLE device_commands DROP COLUMN number;
+DROP TABLE device_sessions;
