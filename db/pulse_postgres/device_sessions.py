@@ -79,10 +79,17 @@ _LEAVE_ALL_BUT = f"""
         SELECT FROM unnest($1::text[], $2::text[], $3::text[]) AS u (tenant_id, device_id, client_id)
         WHERE u.tenant_id = d.tenant_id AND u.device_id = d.device_id AND u.client_id = d.client_id)
 """
-_FORGET = "DELETE FROM device_sessions WHERE expires_at <= now()"
+# Whoever is just being opened is not waited for: two who wait for each other would hold up every login.
+_FORGET = """
+    DELETE FROM device_sessions s USING (
+        SELECT tenant_id, device_id, client_id FROM device_sessions WHERE expires_at <= now() FOR UPDATE SKIP LOCKED) o
+    WHERE s.tenant_id = o.tenant_id AND s.device_id = o.device_id AND s.client_id = o.client_id
+"""
 _FORGET_REVOKED = """
-    DELETE FROM device_sessions s USING devices d
-    WHERE d.tenant_id = s.tenant_id AND d.device_id = s.device_id AND d.revoked_at IS NOT NULL
+    DELETE FROM device_sessions s USING (
+        SELECT tenant_id, device_id, client_id FROM device_sessions JOIN devices USING (tenant_id, device_id)
+        WHERE revoked_at IS NOT NULL FOR UPDATE OF device_sessions SKIP LOCKED) o
+    WHERE s.tenant_id = o.tenant_id AND s.device_id = o.device_id AND s.client_id = o.client_id
 """
 
 

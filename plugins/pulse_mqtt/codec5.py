@@ -161,12 +161,12 @@ def _check_options(found: str, options: int) -> None:
     """3.8.3.1, and 4.8.2 for shared subscriptions."""
     if options & ~_OPTION_BITS or options & 3 > MAX_QOS or options & _RETAIN_HANDLING == _RETAIN_HANDLING:
         raise PacketError("subscription options that do not exist")
-    levels = found.split("/")
+    levels = found.split("/", 2)
     if levels[0] != _SHARE:
         return
     if options & _NO_LOCAL:
         raise PacketError("No Local on a shared subscription", Code.PROTOCOL_ERROR)
-    if len(levels) < 3 or not levels[1] or levels[1] in ("+", "#"):  # noqa: PLR2004 - $share, its name, a filter
+    if len(levels) < 3 or not all(levels) or levels[1] in ("+", "#"):  # noqa: PLR2004 - $share, its name, a filter
         raise PacketError("not a shared subscription", Code.TOPIC_FILTER_INVALID)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_CONNECT = 16 * 1024
 """A stranger gets no more memory than this."""
+_HEADER = 4
+"""What stands before the bytes that a remaining length of LONGEST_PACKET counts."""
 _KEEPALIVE_GRACE = 1.5
 _LINGER_S = 60.0
 """For how long messages of a device that has left may wait for room."""
@@ -114,7 +116,7 @@ class Connection(Link):
         try:
             self.key = self._door.desk.who(connect, self)
         except LoginRefused as error:
-            self._refuse(error)
+            self._refuse(error, connect)
         else:
             self._door.roster.claim(self.key, self)
             self.do(Pause.LOGIN, self._log_in(self.key, connect))
@@ -125,7 +127,7 @@ class Connection(Link):
         try:
             session = await door.desk.log_in(key, connect, self)
         except LoginRefused as error:
-            self._refuse(error)
+            self._refuse(error, connect)
             return
         if self.closed:
             door.desk.part(session, self)
@@ -146,14 +148,14 @@ class Connection(Link):
         self._silence_s = keepalive_s * _KEEPALIVE_GRACE
         return Welcome(
             session.present,
-            LONGEST_PACKET,
+            LONGEST_PACKET + _HEADER,
             None if connect.client_id else session.key.client_id,
             None if session.expiry_s == connect.expiry_s else session.expiry_s,
             keepalive_s if shorter else None,
         )
 
-    def _refuse(self, error: LoginRefused) -> None:
-        self.send(refusal(self._version, error.code, str(error)))
+    def _refuse(self, error: LoginRefused, connect: Connect) -> None:
+        self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
         self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
 
     def do(self, reason: Pause, work: Coroutine[Any, Any, None]) -> None:

@@ -36,6 +36,7 @@ LONGEST_PACKET = 262_144 + 65_535 + 4
 FIRST_QUOTA = 32
 """Messages that are read at once from a connection whose rate is not known yet."""
 _PUBLISH = 3
+_HEADS = (b"", wire.PUBACK_HEAD, wire.PUBREC_HEAD)
 
 
 class Conversation:
@@ -151,32 +152,18 @@ class Conversation:
                     pos = end
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
+                msg_type, refused = known.get(topic) or self._judge(topics, topic)
                 if qos == 2 and packet_id in unreleased:  # noqa: PLR2004 - exactly once
                     self._submit(messages, acks, pos - start)
                     messages, acks, start, pos = [], [], end, end
                     window.owe(wire.PUBREC_HEAD + packet_id)
                     continue
-                msg_type, refused = known.get(topic) or self._judge(topics, topic)
                 if qos == 2:  # noqa: PLR2004 - as above
                     unreleased.add(packet_id)
                 messages.append(
-                    RawMessage(
-                        tenant_id,
-                        device_id,
-                        msg_type,
-                        payload,
-                        now_us,
-                        source,
-                        True,
-                        None,
-                        qos > 0,
-                        refused,
-                    )
+                    RawMessage(tenant_id, device_id, msg_type, payload, now_us, source, True, None, qos > 0, refused)
                 )
-                if qos:
-                    acks.append((wire.PUBACK_HEAD if qos == 1 else wire.PUBREC_HEAD) + packet_id)
-                else:
-                    acks.append(b"")
+                acks.append(_HEADS[qos] + packet_id)
                 pos = end
         finally:
             self._submit(messages, acks, pos - start)
@@ -265,37 +252,45 @@ class Conversation:
     # Subscriptions
 
     def _subscribe(self, subscribe: Subscribe) -> None:
-        prefix, held = prefix_of(self.session.key.device), self.session.subscriptions
+        prefix, wanted = prefix_of(self.session.key.device), dict(self.session.subscriptions)
         codes = []
         for topic_filter, options in subscribe.filters:
-            code = grant(prefix, topic_filter, options, held)
+            code = grant(prefix, topic_filter, options, wanted)
             if code < FAILURE:
-                held[topic_filter] = code | subscribe.identifier << IDENTIFIER_SHIFT
+                wanted[topic_filter] = code | subscribe.identifier << IDENTIFIER_SHIFT
             codes.append(code)
-        self._subscriptions_changed(subscribe.packet_id, self.dialect.subscribed, codes)
+        self._change_to(wanted, subscribe.packet_id, self.dialect.subscribed, codes)
 
     def _unsubscribe(self, unsubscribe: Unsubscribe) -> None:
-        held = self.session.subscriptions
+        wanted = dict(self.session.subscriptions)
         none = Code.NO_SUBSCRIPTION_EXISTED
-        codes = [none if held.pop(one, None) is None else Code.SUCCESS for one in unsubscribe.filters]
-        self._subscriptions_changed(unsubscribe.packet_id, self.dialect.unsubscribed, list(codes))
+        codes = [none if wanted.pop(one, None) is None else Code.SUCCESS for one in unsubscribe.filters]
+        self._change_to(wanted, unsubscribe.packet_id, self.dialect.unsubscribed, list(codes))
 
-    def _subscriptions_changed(
-        self, packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
+    def _change_to(
+        self, wanted: dict[str, int], packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
     ) -> None:
         """Answer, after the commit where the session is to outlive the connection; then send what is open."""
         if self.session.stored:
             self.reply()
-            self._connection.do(Pause.SESSION, self._store(packet_id, answer, codes))
+            self._connection.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))
         else:
+            self.session.subscriptions = wanted
             self._replies.append(answer(packet_id, codes))
             self._door.courier.subscribed(self, self._receive_maximum)
 
-    async def _store(self, packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]) -> None:
+    async def _store(
+        self, wanted: dict[str, int], packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
+    ) -> None:
         session = self.session
         try:
-            await self._door.intake.save_session(session.key.device, session.key.client_id, session.subscriptions)
+            await self._door.intake.save_session(session.key.device, session.key.client_id, wanted)
         except StoreUnavailable:
             codes = [max(code, Code.IMPLEMENTATION_SPECIFIC_ERROR) for code in codes]
-        self.send(answer(packet_id, codes))
-        self._door.courier.subscribed(self, self._receive_maximum)
+        else:
+            session.subscriptions = wanted
+        if said := answer(packet_id, codes):
+            self.send(said)
+            self._door.courier.subscribed(self, self._receive_maximum)
+        else:
+            self._connection.close("subscriptions cannot be stored", Ending.SERVER_ERROR)

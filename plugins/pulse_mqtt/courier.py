@@ -145,11 +145,14 @@ class Courier:
         self._start(self._catch_up(connection))
 
     def acknowledged(self, connection: Recipient, number: int, code: int) -> None:
-        """A device has acknowledged a command. One that it refused stays open, and comes when it connects again."""
+        """A device has acknowledged a command. One that it refuses is acknowledged, too: it must not come again."""
         outbox = connection.outbox
         command_id = outbox.acknowledged(number) if outbox is not None else None
-        if command_id is not None and code < FAILURE:
-            self._start(self._acknowledge(connection, command_id))
+        if command_id is None:
+            return
+        if code >= FAILURE:
+            self._log.info("mqtt.command_refused", command=str(command_id), code=code)
+        self._start(self._acknowledge(connection, command_id))
 
     def _fetch(self, key: DeviceKey) -> None:
         if key in self._fetching:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from pulse_mqtt import codec5, codec311
-from pulse_mqtt.codes import IN_311, OF_REASON, Code
+from pulse_mqtt.codes import FAILURE, IN_311, OF_REASON, Code
 from pulse_mqtt.packets import V5, V311, Goodbye
 from pulse_mqtt.properties import Property
 from pulse_mqtt.wire import PUBCOMP, PUBCOMP_HEAD, PacketError, packet, topic_name, with_length
@@ -72,7 +72,7 @@ class Dialect(Protocol):
         """Write a SUBACK."""
 
     def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
-        """Write an UNSUBACK."""
+        """Write an UNSUBACK; empty where the version has none for a failure."""
 
     def goodbye(self, code: Code, why: str) -> bytes:
         """Write a DISCONNECT, if the version has one for servers."""
@@ -113,9 +113,9 @@ class Dialect311:
         """PUBCOMP."""
         return PUBCOMP_HEAD + packet_id
 
-    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:  # noqa: ARG002 - see Dialect
-        """UNSUBACK."""
-        return codec311.unsuback(packet_id)
+    def unsubscribed(self, packet_id: bytes, codes: list[int]) -> bytes:
+        """UNSUBACK, which cannot say no."""
+        return codec311.unsuback(packet_id) if max(codes) < FAILURE else b""
 
     def goodbye(self, code: Code, why: str) -> bytes:  # noqa: ARG002 - see Dialect
         """A server has no last word in this version."""
@@ -223,8 +223,12 @@ class Dialect5:
         if not self._reasons:
             return ""
         why = why[:_LONGEST_REASON].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        fits = self._longest is None or len(why.encode()) + _LEAST_WITH_REASON <= self._longest
-        return why if fits else ""
+        return why if _fits(why, self._longest) else ""
+
+
+def _fits(why: str, longest: int | None) -> bool:
+    """Whether there is a reason string, and room for it."""
+    return bool(why) and (longest is None or len(why.encode()) + _LEAST_WITH_REASON <= longest)
 
 
 def dialect_of(connect: Connect) -> Dialect:
@@ -232,10 +236,14 @@ def dialect_of(connect: Connect) -> Dialect:
     return Dialect5(connect) if connect.version == V5 else _DIALECT_311
 
 
-def refusal(version: int, code: Code, why: str) -> bytes:
-    """Write the CONNACK of a login that is refused; nothing where the version has no code for it."""
+def refusal(version: int, code: Code, why: str, longest: int | None = None) -> bytes:
+    """Write the CONNACK of a login that is refused; nothing where the version has no code for it.
+
+    :param longest: the peer's maximum packet size, as far as it is known.
+    """
     if version == V5:
-        return codec5.connack(code, {Property.REASON_STRING: why[:_LONGEST_REASON]} if why else {})
+        told = codec5.connack(code, {Property.REASON_STRING: why[:_LONGEST_REASON]} if _fits(why, longest) else {})
+        return told if longest is None or len(told) <= longest else b""
     return codec311.connack(IN_311[code]) if code in IN_311 else b""
 
 

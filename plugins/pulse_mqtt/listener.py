@@ -44,7 +44,7 @@ class MqttIngester(Ingester):
         """MQTT over WebSocket, mounted at ``/mqtt``."""
         if not self.config.websocket:
             return None
-        door = self._build(intake)
+        door = self._door_of(intake)
         return MOUNT, WebSocketApp(intake, lambda: Connection(door, "mqtt-ws"))
 
     def addresses(self) -> Mapping[str, str]:
@@ -58,7 +58,7 @@ class MqttIngester(Ingester):
 
     async def run(self, intake: Intake) -> None:
         """Listen until ``intake.stopping``; then stop reading, acknowledge what is decided, and close."""
-        door = self._build(intake)
+        door = self._door_of(intake)
         servers = await self._listen(door)
         start = asyncio.create_task
         working = [
@@ -83,12 +83,6 @@ class MqttIngester(Ingester):
             await asyncio.gather(*working, return_exceptions=True)
             await self._let_all_finish(door)
             await door.close()
-
-    def _build(self, intake: Intake) -> Door:
-        """Make the one door of all ways in."""
-        if self._door is None:
-            self._door = Door(intake, self.config, self.name, self.services.log)
-        return self._door
 
     async def _listen(self, door: Door) -> list[asyncio.Server]:
         config = self.config
@@ -124,6 +118,12 @@ class MqttIngester(Ingester):
                 host = f"[{host}]" if ":" in host else host
                 self._addresses[scheme] = f"{scheme}://{host}:{bound}"
                 return server
+
+    def _door_of(self, intake: Intake) -> Door:
+        """The one door, through whichever way a connection comes."""
+        if self._door is None:
+            self._door = Door(intake, self.config, self.name, self.services.log)
+        return self._door
 
     async def _follow_revocations(self, door: Door) -> None:
         while True:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pulse_mqtt.roster import Roster
     from pulse_mqtt.wills import Wills
 
+LEAST_PACKET = 80
+"""The longest CONNACK of ours, generously: who takes less cannot be welcomed (3.1.2.11.4 of MQTT 5)."""
 _PROTOCOL = b"MQTT"
 _READERS = {V311: codec311.read_connect, V5: codec5.read_connect}
 _ASSIGNED_BYTES = 12
@@ -103,6 +105,8 @@ class Desk:
         nameless = connect.version == V311 and not connect.client_id and not connect.clean
         if nameless or len(connect.client_id) > LONGEST_CLIENT_ID:
             raise LoginRefused(Code.CLIENT_IDENTIFIER_NOT_VALID, f"a client id has 1 to {LONGEST_CLIENT_ID} characters")
+        if connect.maximum_packet_size is not None and connect.maximum_packet_size < LEAST_PACKET:
+            raise LoginRefused(Code.IMPLEMENTATION_SPECIFIC_ERROR, f"packets of {LEAST_PACKET} bytes must fit")
         if proven is not None and key != proven:
             raise LoginRefused(Code.NOT_AUTHORIZED, "the certificate is another device's")
         if (will := connect.will) is not None:
@@ -150,9 +154,10 @@ class Desk:
                 key.device, key.client_id, clean=connect.clean, expiry_s=session.expiry_s
             )
         except asyncio.CancelledError:
-            self.part(session, applicant)
+            self._give_back(session, before, applicant)
             raise
         except StoreUnavailable as error:
+            self._give_back(session, before, applicant)
             raise LoginRefused(Code.SERVER_UNAVAILABLE, "try again later") from error
         if found is not None:
             session.present = True
@@ -160,6 +165,10 @@ class Desk:
             if before is not None:
                 session.unreleased = before.unreleased
         return session
+
+    def _give_back(self, session: Session, before: Session | None, applicant: Guest) -> None:
+        """Nobody goes on with a session: it waits as the connection before has left it."""
+        self.part(before or session, applicant)
 
     def part(self, session: Session, connection: Guest) -> None:
         """A connection has ended: its session waits for the next one, or is over."""

@@ -154,3 +154,12 @@ async def test_a_request_is_charged_like_a_message(house: House) -> None:
     assert [house.intake.charge(KEY) for _ in range(2)] == [0, 0]
     assert house.intake.charge(KEY) == pytest.approx(1.0)
     assert house.intake.charge(OTHER) == 0
+
+
+async def test_who_fetches_some_by_name_has_not_seen_the_rest(house: House) -> None:
+    command_id = house.commands.queue(KEY, "reboot")
+    await heard(house)
+    assert await house.intake.commands(KEY, names=frozenset({"blink"})) == []
+    assert await house.intake.commands(KEY, names=frozenset()) == []
+    assert await ids(house) == [command_id]
+    assert [each.sent for each in await house.intake.commands(KEY)] == [True]

@@ -8,8 +8,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from msgspec.structs import replace
 
-from pulse_core.commands import CommandStatus
+from pulse_core.commands import MOST_NUMBER, CommandStatus
 from pulse_core.records import DeviceKey
 from pulse_core.testing.commands import MemoryCommands
 from pulse_postgres.command_pages import one_command
@@ -44,6 +45,10 @@ class Commands(Protocol):
 
     async def pass_its_time(self, command_id: uuid.UUID) -> None: ...
 
+    async def renumber(self, command_id: uuid.UUID, number: int) -> None: ...
+
+    async def forget(self, command_id: uuid.UUID) -> None: ...
+
 
 class InMemory:
     def __init__(self) -> None:
@@ -59,7 +64,14 @@ class InMemory:
 
     async def pass_its_time(self, command_id: uuid.UUID) -> None:
         held = self._twin.queued[command_id]
-        held.command = type(held.command)(**{**_fields(held.command), "expires_us": self.clock.now_us()})
+        held.command = replace(held.command, expires_us=self.clock.now_us())
+
+    async def renumber(self, command_id: uuid.UUID, number: int) -> None:
+        held = self._twin.queued[command_id]
+        held.command = replace(held.command, number=number)
+
+    async def forget(self, command_id: uuid.UUID) -> None:
+        del self._twin.queued[command_id]
 
 
 class InPostgres:
@@ -86,9 +98,12 @@ class InPostgres:
             command_id,
         )
 
+    async def renumber(self, command_id: uuid.UUID, number: int) -> None:
+        renumber = "UPDATE device_commands SET number = %s WHERE command_id = %s RETURNING true"
+        judged(self._database, renumber, number, command_id)
 
-def _fields(struct: Any) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+    async def forget(self, command_id: uuid.UUID) -> None:
+        judged(self._database, "DELETE FROM device_commands WHERE command_id = %s RETURNING true", command_id)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -177,6 +192,75 @@ async def test_past_its_time_it_is_neither_given_nor_acknowledged(commands: Comm
         CommandStatus.EXPIRED,
         CommandStatus.ACKNOWLEDGED,
     ]
+
+
+async def test_it_says_what_was_sent_before(commands: Commands) -> None:
+    await commands.queue(ONE, "a")
+    assert [each.sent for each in await commands.store.take(ONE, "mqtt", limit=5, again=False)] == [False]
+    await commands.queue(ONE, "b")
+    for before in ([("a", True), ("b", False)], [("a", True), ("b", True)]):
+        taken = await commands.store.take(ONE, "mqtt", limit=5, again=True)
+        assert [(each.name, each.sent) for each in taken] == before
+    many = [await commands.queue(TWO) for _ in range(10)]
+    taken_at_once = await asyncio.gather(*(commands.store.take(TWO, "mqtt", limit=99, again=True) for _ in range(6)))
+    first = [each.command_id for taken in taken_at_once for each in taken if not each.sent]
+    assert sorted(first) == sorted(many), "of those who fetch at once one is the first"
+
+
+async def test_only_those_that_it_wants(commands: Commands) -> None:
+    for name in ("a", "b", "c", "a"):
+        await commands.queue(ONE, name)
+
+    async def take(*wanted: str, **how: Any) -> list[str]:
+        found = await commands.store.take(ONE, "mqtt", **{"limit": 5, "again": False, **how}, names=frozenset(wanted))
+        return [each.name for each in found]
+
+    assert await take() == []
+    assert await take("A", "d") == []
+    assert await take("a", "c", "d", limit=2) == ["a", "c"], "the oldest of these"
+    assert await take("a", "c", "d") == ["a"]
+    assert await take("c", again=True) == ["c"]
+    assert await names(commands, again=False) == ["b"], "as it was"
+
+
+async def numbers(commands: Commands, device: DeviceKey = ONE) -> list[int]:
+    return [each.number for each in await commands.store.take(device, "mqtt", limit=100, again=True)]
+
+
+async def test_each_device_counts_its_commands(commands: Commands) -> None:
+    ids = [await commands.queue(ONE) for _ in range(3)]
+    await commands.queue(NAMESAKE)
+    await commands.queue(TWO)
+    assert (await numbers(commands), await numbers(commands, NAMESAKE), await numbers(commands, TWO)) == (
+        [1, 2, 3],
+        [1],
+        [1],
+    )
+    for each in ids:
+        await commands.store.acknowledge(ONE, each)
+    await asyncio.gather(*(commands.queue(ONE) for _ in range(5)))
+    assert sorted(await numbers(commands)) == [4, 5, 6, 7, 8], "also past those that are done"
+
+
+async def test_from_the_last_number_on_to_the_first_but_never_one_of_an_open_command(commands: Commands) -> None:
+    first, second, third = [await commands.queue(ONE) for _ in range(3)]
+    await names(commands)
+    await commands.store.acknowledge(ONE, second)
+    await commands.renumber(third, MOST_NUMBER - 1)
+    for _ in range(3):
+        await commands.queue(ONE)
+    assert await numbers(commands) == [1, MOST_NUMBER - 1, MOST_NUMBER, 2, 3]
+    await commands.renumber(first, 4)
+    await commands.queue(ONE)
+    assert (await numbers(commands))[-1] == 5
+
+
+async def test_when_all_is_forgotten_it_counts_from_1(commands: Commands) -> None:
+    for _ in range(2):
+        ids = [await commands.queue(ONE) for _ in range(2)]
+        assert await numbers(commands) == [1, 2]
+        for each in ids:
+            await commands.forget(each)
 
 
 async def test_it_says_who_has_something_waiting(commands: Commands) -> None:

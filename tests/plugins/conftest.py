@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest_asyncio
 import uvloop
 
+from support.mqtt_device import Device
+from support.mqtt_door import Door, door
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     import pytest
 
@@ -27,3 +31,16 @@ def pytest_asyncio_loop_factories(
     if item.path.stem in _ON_BOTH:
         loops["uvloop"] = uvloop.new_event_loop
     return loops
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mqtt_door() -> AsyncIterator[Door]:
+    """One listener for all tests of a module, which run on the module's loop."""
+    async with door() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def device(mqtt_door: Door) -> Device:
+    """A device that no other test knows."""
+    return Device(mqtt_door)
