@@ -64,7 +64,8 @@ class Connection(Link):
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
-        return None
+        tls = self._door.tls
+        return tls.owner(self.transport.get_extra_info("ssl_object")) if tls is not None else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a stranger some time to log in."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.connection import Connection
     from pulse_mqtt.conversation import Conversation
+    from pulse_mqtt.tls import Tls
 
 
 class Door:
@@ -24,6 +25,8 @@ class Door:
         self.config = config
         self.source = source
         self.log = log
+        self.tls: Tls | None = None
+        """Of the way in over TLS, if there is one."""
         self.roster: Roster[Connection] = Roster(config.max_connections)
         self.wills = Wills(intake, source)
         self.courier = Courier(intake, self._talks_with, log)
