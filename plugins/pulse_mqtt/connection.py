@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from pulse_mqtt.login import LoginRefused, read_connect, version_of
 from pulse_mqtt.packets import V5, V311, VERSIONS
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
 
     from pulse_mqtt.door import Door
@@ -141,6 +141,9 @@ class Connection(Link):
         )
         self.send(dialect.welcome(self._welcome(connect, session)))
         self.talk.resume()
+        if session.settling:  # nothing is read before it is known which messages it has already
+            await asyncio.wait(session.settling)
+            session.settling = ()
 
     def _welcome(self, connect: Connect, session: Session) -> Welcome:
         longest_s = self._door.config.longest_keepalive_s

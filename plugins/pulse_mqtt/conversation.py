@@ -100,7 +100,8 @@ class Conversation:
 
     def close(self) -> None:
         """Nobody is left to acknowledge to."""
-        self._window.close()
+        if undecided := self._window.close():
+            self.session.settling = [*self.session.settling, *undecided]
 
     # What the window says
 

@@ -22,6 +22,8 @@ MOST_ALIASES = 16
 """Topic aliases a connection."""
 _LONGEST_REASON = 200
 _LEAST_WITH_REASON = 16
+_LONGEST_BEFORE_CODES = 7
+"""What stands before the reason codes of a SUBACK or UNSUBACK."""
 
 
 class Welcome(Struct, frozen=True, gc=False):
@@ -136,8 +138,6 @@ class Dialect5:
     version = V5
     receive_maximum = RECEIVE_MAXIMUM
     read_acknowledgement = staticmethod(codec5.read_acknowledgement)
-    read_subscribe = staticmethod(codec5.read_subscribe)
-    read_unsubscribe = staticmethod(codec5.read_unsubscribe)
     read_disconnect = staticmethod(codec5.read_disconnect)
 
     def __init__(self, connect: Connect) -> None:
@@ -171,6 +171,23 @@ class Dialect5:
         if known is None:
             raise PacketError("a topic alias that was never set", Code.TOPIC_ALIAS_INVALID)
         return known
+
+    def read_subscribe(self, body: bytes) -> Subscribe:
+        """3.8."""
+        found = codec5.read_subscribe(body)
+        self._check_answer(len(found.filters))
+        return found
+
+    def read_unsubscribe(self, body: bytes) -> Unsubscribe:
+        """3.10."""
+        found = codec5.read_unsubscribe(body)
+        self._check_answer(len(found.filters))
+        return found
+
+    def _check_answer(self, codes: int) -> None:
+        """[MQTT-3.1.2-24]: an answer has a byte a filter."""
+        if self._longest is not None and codes + _LONGEST_BEFORE_CODES > self._longest:
+            raise PacketError("more topic filters than this device takes an answer for", Code.QUOTA_EXCEEDED)
 
     def welcome(self, welcome: Welcome) -> bytes:
         """CONNACK, with what this server is and is not."""

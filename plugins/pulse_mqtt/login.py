@@ -163,7 +163,8 @@ class Desk:
             session.present = True
             session.subscriptions = found
             if before is not None:
-                session.unreleased = before.unreleased
+                session.unreleased, session.settling = before.unreleased, before.settling
+        self._roster.settle(key)
         return session
 
     def _give_back(self, session: Session, before: Session | None, applicant: Guest) -> None:

@@ -80,11 +80,19 @@ class Roster(Generic[GuestT]):
         """Give a session to a connection, and what is remembered of it. Its older connection ends (3.1.4)."""
         before = self._sessions.get(key)
         self._sessions[key] = connection
-        left = self._left.pop(key, None)
-        if before is None:
-            return left
-        before.give_way(resumed=resumed)
-        return before.session
+        left = self._left.get(key)
+        if before is not None:
+            before.give_way(resumed=resumed)
+            left = (
+                before.session or left
+            )  # a login that is overtaken has no session yet; it passes on what it was given
+        if left is not None:
+            self._remember(left)
+        return left
+
+    def settle(self, key: SessionKey) -> None:
+        """The login of the connection that was welcomed last is over: it has what was remembered, or nobody will."""
+        self._left.pop(key, None)
 
     def holds(self, key: SessionKey, connection: GuestT) -> bool:
         """Whether a session is this connection's."""
@@ -95,11 +103,16 @@ class Roster(Generic[GuestT]):
         if not self.holds(session.key, connection):
             return False
         del self._sessions[session.key]
-        if session.expiry_s and session.unreleased:
-            if len(self._left) >= MOST_LEFT:
-                del self._left[next(iter(self._left))]
-            self._left[session.key] = session
+        if session.expiry_s:
+            self._remember(session)
         return True
+
+    def _remember(self, session: Session) -> None:
+        if not session.unreleased:
+            return
+        if len(self._left) >= MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._left[session.key] = session
 
     def leave(self, connection: GuestT) -> None:
         """Forget a connection."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Collection
+
     from pulse_core.api import DeviceKey
 
 
@@ -18,7 +21,7 @@ class SessionKey(NamedTuple):
 class Session:
     """One session. Its subscriptions are stored when it is to outlive its connection; the rest lives in memory."""
 
-    __slots__ = ("expiry_s", "key", "present", "stored", "subscriptions", "unreleased")
+    __slots__ = ("expiry_s", "key", "present", "settling", "stored", "subscriptions", "unreleased")
 
     def __init__(self, key: SessionKey, expiry_s: int) -> None:
         self.key = key
@@ -31,4 +34,6 @@ class Session:
         self.subscriptions: dict[str, int] = {}
         """Topic filters, each with its granted QoS, its options and its identifier (see ``packets``)."""
         self.unreleased: set[bytes] = set()
-        """Packet ids of messages of QoS 2 that were taken in and not released yet (4.3.3)."""
+        """Packet ids of messages of QoS 2 that were taken in, or may be, and were not released yet (4.3.3)."""
+        self.settling: Collection[asyncio.Future[Any]] = ()
+        """Messages of earlier connections that are undecided: before that, ``unreleased`` may change."""

@@ -38,7 +38,9 @@ class _Batch:
     ``places``: where the messages that are still undecided stand among the acknowledgements.
     """
 
-    __slots__ = ("acknowledgements", "count", "done", "handed_over", "messages", "places", "size")
+    __slots__ = ("acknowledgements", "count", "done", "future", "handed_over", "messages", "places", "size")
+    future: asyncio.Future[list[Outcome]]
+    """Its outcomes; none before it is handed over."""
 
     def __init__(self, messages: Sequence[RawMessage], acknowledgements: list[bytes], size: int) -> None:
         self.messages = messages
@@ -107,15 +109,25 @@ class Window:
         """How many messages of QoS 1 are not acknowledged yet."""
         return sum(one.startswith(PUBACK_HEAD) for batch in self._batches for one in batch.acknowledgements)
 
-    def close(self) -> None:
-        """The connection is gone: nobody is left to acknowledge to. Undecided messages of QoS 2 may come anew."""
+    def close(self) -> list[asyncio.Future[list[Outcome]]]:
+        """The connection is gone: nobody is left to acknowledge to. Return what of QoS 2 is still undecided.
+
+        Such messages may come anew where they were not taken in: of the undecided ones that shows when they are
+        decided, and until then the session's next connection cannot tell whether it has them.
+        """
         self._closed = True
+        undecided = []
         for batch in self._batches:
-            if not batch.done:
-                self.unreleased.difference_update(map(_id_of, batch.acknowledgements))
+            if batch.done or not any(map(_id_of, batch.acknowledgements)):
+                continue
+            if batch.handed_over:
+                undecided.append(batch.future)
+            else:
+                self._free(batch)
         self._batches.clear()
         if self._resubmitting is not None:
             self._resubmitting.cancel()
+        return undecided
 
     def drain(self) -> None:
         """Shutting down: wait for outcomes, but not for room. What needs room stays unacknowledged, and what is
@@ -129,15 +141,19 @@ class Window:
     def _forget_waiting(self) -> None:
         kept = list(takewhile(lambda batch: batch.done or batch.handed_over, self._batches))
         for batch in self._batches[len(kept) :]:
-            self.unreleased.difference_update(map(_id_of, batch.acknowledgements))
+            self._free(batch)
         self._batches = kept
         self.undecided = sum(batch.count for batch in kept)
         self.undecided_bytes = sum(batch.size for batch in kept)
         self._owner.decided(b"")
 
+    def _free(self, batch: _Batch) -> None:
+        """The messages of QoS 2 that were not taken in may come anew."""
+        self.unreleased.difference_update(_id_of(batch.acknowledgements[place]) for place in batch.places)
+
     def _hand_over(self, batch: _Batch) -> asyncio.Future[list[Outcome]]:
         batch.handed_over = True
-        future = asyncio.ensure_future(self._intake.submit(batch.messages))
+        batch.future = future = asyncio.ensure_future(self._intake.submit(batch.messages))
         if future.done():
             self._settle(batch, future)
         else:
@@ -146,6 +162,7 @@ class Window:
 
     def _settle(self, batch: _Batch, future: asyncio.Future[list[Outcome]]) -> None:
         if self._closed:
+            self._settle_late(batch, future)
             return
         if future.cancelled() or future.exception() is not None:
             error = asyncio.CancelledError() if future.cancelled() else future.exception()
@@ -157,6 +174,11 @@ class Window:
             return
         batch.done = True
         self._release()
+
+    def _settle_late(self, batch: _Batch, future: asyncio.Future[list[Outcome]]) -> None:
+        """Nobody is told; but the packet ids of QoS 2 outlive the connection."""
+        if future.cancelled() or future.exception() is not None or self._keep_refused(batch, future.result()):
+            self._free(batch)
 
     def _keep_refused(self, batch: _Batch, outcomes: Sequence[Outcome]) -> bool:
         """Answer what was rejected; keep what must come again, and say whether there is any."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ON_BOTH = (
     *("test_mqtt_contract", "test_mqtt_publish", "test_mqtt_life", "test_http_contract", "test_http_socket"),
     *("test_mqtt_tls", "test_mqtt_websocket", "test_mqtt_websocket_transport"),
+    *("test_mqtt_bridge_contract", "test_mqtt_bridge_life", "test_mqtt_bridge_mosquitto"),
     *("test_email_contract", "test_email_sending", "test_email_servers"),
     *("test_mqtt_channel_contract", "test_mqtt_channel_faults", "test_mqtt_channel_mosquitto"),
 )
@@ -42,6 +43,8 @@ async def mqtt_door() -> AsyncIterator[Door]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def device(mqtt_door: Door) -> Device:
+async def device(mqtt_door: Door) -> AsyncIterator[Device]:
     """A device that no other test knows."""
-    return Device(mqtt_door)
+    yield Device(mqtt_door)
+    mqtt_door.intake.release()  # where a test has failed before it could
+    mqtt_door.intake.store_down, mqtt_door.intake.delay_s = False, 0.0

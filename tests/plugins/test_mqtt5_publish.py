@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pulse_core.api import Outcome, Reason, Verdict
+from pulse_core.api import COMMITTED, RETRY_LATER, Outcome, Reason, Verdict
 from support import mqtt5_packets as say
-from support.mqtt5_device import DISCONNECT, PUBACK, PUBCOMP, PUBREC
+from support.mqtt5_device import DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBREC
 from support.mqtt5_door import COMMANDS, FOREIGN, OWN, at
 from support.mqtt5_packets import Prop
 from support.mqtt_door import BODY, TOPIC, door
@@ -101,6 +101,31 @@ async def test_what_is_repeated_on_the_next_connection_is_one_message() -> None:
             assert (await device.ask(say.publish(TOPIC, BODY, 2, 5, dup=True))).summary == (PUBREC, 5, 0)
             assert (await device.ask(say.pubrel(5))).summary == (PUBCOMP, 5, 0)
         assert len(here.intake.committed) == 1
+
+
+@statement5("MQTT-4.3.3-8", "MQTT-4.3.3-10", "MQTT-4.3.3-9")
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("outcome", [COMMITTED, REFUSED, RETRY_LATER])
+async def test_what_is_repeated_before_it_is_decided_is_decided_once(lost: bool, outcome: Outcome) -> None:
+    """The connection before has handed it over; this one reads on when that is decided."""
+    async with door() as here, at(here, "c", (Prop.SESSION_EXPIRY, 100)) as before:
+        here.intake.hold()
+        before.write(say.publish(TOPIC, BODY, 2, 5))
+        await until(lambda: here.intake.pending)
+        if lost:
+            before.cut()
+        async with at(here, "c", (Prop.SESSION_EXPIRY, 100), clean=False) as device:
+            device.write(say.publish(TOPIC, BODY, 2, 5, dup=True))
+            assert await device.silent()
+            assert len(here.intake.pending) == 1
+            here.intake.script.append(outcome)
+            here.intake.release()
+            said = {one.kind: one for one in await device.answers(2)}
+            assert said.keys() == {PUBREC, PINGRESP}
+            assert said[PUBREC].summary == (PUBREC, 5, 0)
+            assert (await device.ask(say.pubrel(5))).summary == (PUBCOMP, 5, 0)
+            assert len(here.intake.committed) == 1
+            assert len(here.intake.submissions) == (1 if outcome is COMMITTED else 2)
 
 
 @statement5("MQTT-4.3.3-12", "MQTT-3.1.2-4")

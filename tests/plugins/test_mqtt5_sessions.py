@@ -10,6 +10,7 @@ import pytest
 
 from pulse_core.api import DeviceKey, Ending
 from support import mqtt5_packets as say
+from support import mqtt311
 from support.mqtt5_device import CONNACK, DISCONNECT, PUBACK, device5, last_words_of, stranger
 from support.mqtt5_door import COMMANDS, KEY, OWN, at
 from support.mqtt5_packets import Prop
@@ -254,3 +255,24 @@ async def test_a_hundred_clients_of_a_device_at_once() -> None:
         await asyncio.gather(*map(come_and_go, names))
         assert len(here.intake.committed) == 100
         assert {key for key, *_ in here.intake.connections} == {DeviceKey("tenant-a", "device-1")}
+
+
+async def test_a_session_may_change_its_version() -> None:
+    """What a device of MQTT 3.1.1 cannot read is not said to it."""
+    async with door() as here:
+        async with at(here, "c", HOUR) as device:
+            await device.subscribed(COMMANDS, props=say.properties((Prop.SUBSCRIPTION_ID, 300)))
+            assert (await device.ask(say.publish(TOPIC, BODY, 2, 5))).code == 0
+        async with mqtt311.connected(here.address) as old:
+            old.write(mqtt311.connect(ALIAS, TOKEN, "c", clean=False))
+            assert await old.read() == b"\x20\x02\x01\x00"
+            here.intake.command_store.queue(KEY)
+            packet_id = 1
+            command = mqtt311.publish(OWN + "cmd/reboot", b"{}", 1, packet_id)
+            assert await old.read() == command
+            old.write(mqtt311.pubrel(5))
+            assert await old.read() == mqtt311.pubcomp(5)
+        async with at(here, "c", HOUR, clean=False) as device:
+            assert present(device)
+            told = await device.answer()
+            assert (told.flags, told.packet_id, told.all(Prop.SUBSCRIPTION_ID)) == (0b1010, packet_id, [300])

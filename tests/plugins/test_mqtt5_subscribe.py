@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from support import mqtt5_packets as say
@@ -11,7 +13,10 @@ from support.mqtt5_packets import Prop
 from support.mqtt_door import door
 from support.statements import statement5
 
-GRANTED, FORBIDDEN, SHARED = (0x00, 0x01), 0x87, 0x9E
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FORBIDDEN, SHARED = 0x87, 0x9E
 
 
 @statement5("MQTT-3.8.4-1", "MQTT-3.8.4-2", "MQTT-2.2.1-6", "MQTT-3.8.4-5", "MQTT-3.8.4-6", "MQTT-3.8.4-7")
@@ -213,6 +218,21 @@ async def test_an_unsubscribe_that_is_none(packet: bytes, codes: set[int]) -> No
         assert told.kind == DISCONNECT
         assert told.code in codes
         assert set(here.intake.sessions[KEY, "c"].subscriptions) == {COMMANDS}
+
+
+@statement5("MQTT-3.1.2-24")
+@pytest.mark.parametrize(
+    "write", [lambda names: say.subscribe(5, *((one, 1) for one in names)), lambda names: say.unsubscribe(5, *names)]
+)
+async def test_more_filters_than_an_answer_has_room_for(write: Callable[[list[str]], bytes]) -> None:
+    async with door() as here:
+        for count in (70, 73, 74, 75, 76, 100, 150):
+            async with at(here, "c", (Prop.PACKET_MAX, 80)) as device:
+                told = await device.ask(write([f"{OWN}{number}" for number in range(count)]))
+                assert len(told.raw) <= 80
+                assert told.codes == (0x97,) if told.kind == DISCONNECT else len(told.codes) == count
+                assert count < 76 or told.kind == DISCONNECT
+                assert count > 70 or told.kind != DISCONNECT
 
 
 @statement5("MQTT-3.12.4-1")

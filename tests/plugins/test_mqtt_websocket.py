@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -214,7 +215,8 @@ async def test_who_is_not_read_is_read_on_later() -> None:
 
 
 async def test_a_peer_that_never_reads_is_dropped() -> None:
-    async with web_door(write_timeout_s=0.5) as here, ws.logged_in(here.port, ALIAS, TOKEN) as device:
+    async with web_door(send_buffer=8192, write_timeout_s=0.5) as here, ws.logged_in(here.port, ALIAS, TOKEN) as device:
+        device.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         with pytest.raises(ConnectionError):
             await ping_for_ever(device)
         [(_, _, endings)] = here.intake.connections

@@ -211,6 +211,11 @@ class Device5:
         """Whether nothing more is said and the connection lives. What comes by way of the intake has time to come."""
         return not any([await self.until_pong() for _ in range(_PATIENCE)])
 
+    async def silent(self) -> bool:
+        """Whether nothing is said for a while, PINGRESP among it: for a device that is not read."""
+        self.write(say.PINGREQ)
+        return await self._client.silent(0.1)
+
     async def last_words(self, *packets: bytes) -> list[Answer]:
         """Send packets, if any, and wait for the listener to close; return what it still said."""
         self.write(*packets)
