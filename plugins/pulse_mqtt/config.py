@@ -40,6 +40,16 @@ class MqttConfig(PluginConfig):
     """Serve MQTT over WebSocket, too: at ``/mqtt`` on the device HTTP port."""
     max_connections: int = Field(20_000, ge=1)
     """Connections at once; more are closed as they come."""
+    max_connections_per_address: int = Field(0, ge=0)
+    """Connections at once from one IPv4 address, or from one /64 of IPv6; 0: any number. Behind a proxy, or a router of
+    a factory, all devices have one."""
+    max_strangers: int = Field(2_000, ge=1)
+    """Connections at once that have not logged in; when there are more, the oldest of them is closed."""
+    login_failures_burst: int = Field(100, ge=1)
+    """Failed logins at once from one address (or /64); beyond them its logins are refused unexamined, but for devices
+    that logged in from it before."""
+    login_failures_per_s: float = Field(10.0, ge=0)
+    """How many more failed logins a second an address is examined for. 0: as many as come."""
     longest_session_s: int = Field(7 * 86_400, ge=0, le=365 * 86_400)
     """For how long a device's session may outlive its connection: what an MQTT 5 device asks for at most, and what an
     MQTT 3.1.1 device without ``clean session`` gets."""
