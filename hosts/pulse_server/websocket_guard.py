@@ -113,10 +113,12 @@ class GuardedWebSocket(WSProtocol):
             self._last_call = self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
 
     async def send(self, message: Any) -> None:
-        """Note how the application wants its messages."""
+        """Send, and return once the peer takes it: we read no more of it before, so the application has to know."""
         if message["type"] == "websocket.accept":
             self._pieces = bool(message.get("pulse.pieces"))
         await super().send(message)
+        if message["type"] == "websocket.send":
+            await self.writable.wait()
 
     async def receive(self) -> Any:
         """The next message; more is read when it was the last."""

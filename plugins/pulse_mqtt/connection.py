@@ -34,7 +34,19 @@ _LINGER_S = 60.0
 class Connection(Link):
     """Serves one connection of MQTT 3.1.1 or MQTT 5.0."""
 
-    __slots__ = ("_door", "_ended", "_failure", "_scheme", "_silence_s", "_task", "_version", "address", "key", "talk")
+    __slots__ = (
+        "_counted",
+        "_door",
+        "_ended",
+        "_failure",
+        "_scheme",
+        "_silence_s",
+        "_task",
+        "_version",
+        "address",
+        "key",
+        "talk",
+    )
 
     def __init__(self, door: Door, scheme: str) -> None:
         super().__init__(door.log, door.config.write_timeout_s)
@@ -43,6 +55,7 @@ class Connection(Link):
         self._version = V311
         self._failure: tuple[Code, str] | None = None
         """What the last word is to say, where the ending does not say it."""
+        self._counted = False
         self._ended: Callable[[Ending], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._silence_s = 0.0
@@ -64,7 +77,8 @@ class Connection(Link):
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
-        return None
+        tls = self._door.tls
+        return tls.owner(self.transport.get_extra_info("ssl_object")) if tls is not None else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a stranger some time to log in."""
@@ -74,8 +88,11 @@ class Connection(Link):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        if self._door.roster.enter(self):
-            within_s = self._door.config.connect_timeout_s
+        door = self._door
+        self._counted = door.crowd.enter(self.address)
+        if self._counted and door.roster.enter(self):
+            door.strangers.enter(self)
+            within_s = door.config.connect_timeout_s
             self.after("connect", within_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR))
         else:
             self.abort("too many connections", Ending.SERVER_ERROR)
@@ -133,6 +150,7 @@ class Connection(Link):
             door.desk.part(session, self)
             return
         self.cancel("connect")
+        door.strangers.leave(self)
         dialect = dialect_of(connect)
         self.talk = Conversation(self, door, session, dialect, connect)
         self._ended = door.intake.connected(
@@ -180,6 +198,9 @@ class Connection(Link):
     def gone(self) -> None:
         """Forget everything."""
         self._door.roster.leave(self)
+        self._door.strangers.leave(self)
+        if self._counted:
+            self._door.crowd.leave(self.address)
         if self._task is not None:
             self._task.cancel()
         if self.talk is not None:
