@@ -32,6 +32,7 @@ from pulse_core.errors import (
     TooMany,
 )
 from pulse_core.evaluator import Evaluator, Listening
+from pulse_core.handshake import secured
 from pulse_core.identity import (
     AUDIENCE,
     Account,
@@ -174,6 +175,7 @@ __all__ = [
     "json_object",
     "model_validator",
     "origin",
+    "secured",
     "taken_apart",
 ]
 

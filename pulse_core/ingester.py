@@ -138,8 +138,8 @@ class Intake(Protocol):
         """Say that a logged-in device has opened a connection that lasts; call what this returns when that has ended.
 
         People see it in the device's connection history, written beside the data path: nothing waits for it.
-        ``protocol`` as ``mqtts``; ``address`` as people write the peer's; ``client_id``: what its client calls itself.
-        What the device sent must have been submitted by then, its last will too: its tenant may want it STALE at once.
+        ``protocol`` as ``mqtts/5``; ``address`` as people write the peer's; ``client_id``: what its client calls
+        itself. Submit what the device sent before you tell of the end: its tenant may want it STALE at once.
         """
 
     def connection_event(
@@ -179,6 +179,14 @@ class Ingester(Contribution):
         they come; ``scope["extensions"]["pulse.abort"]()`` ends it, whatever is still to be sent.
         """
         return None
+
+    def mounts(self, intake: Intake) -> Mapping[str, AsgiApp]:
+        """Everything that is served on the device HTTP port, by mount path: what :meth:`asgi` hands back.
+
+        Override this instead when there are several. Among all ingesters the longest mount path wins.
+        """
+        mount = self.asgi(intake)
+        return {} if mount is None else dict([mount])
 
     def addresses(self) -> Mapping[str, str]:
         """Where it listens, for people: ``{"mqtt": "mqtt://127.0.0.1:1883"}``. Known once :meth:`run` listens."""

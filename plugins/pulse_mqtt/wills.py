@@ -76,6 +76,7 @@ class Wills:
             time.time_ns() // 1000,
             self._source,
             authenticated=True,
+            will=True,
             may_wait=True,
             refused=refused,
         )

@@ -205,15 +205,15 @@ class SessionKeeper:
         return True
 
     def _give_back(self, deed: SessionDeed) -> None:
-        """Leave what was opened for somebody who had gone, before anybody opens it again."""
+        """Leave what was opened for somebody who had gone, unless somebody opens it again."""
         if isinstance(deed, Opening) and self._forget(deed):
-            self._leave(deed.key, deed.client_id, deed.expiry_s, first=True)
+            self._leave(deed.key, deed.client_id, deed.expiry_s)
 
-    def _leave(self, key: DeviceKey, client_id: str, expiry_s: int, *, first: bool = False) -> None:
+    def _leave(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
         if self._leaving >= WAITING:
             self._settled = False
             return
-        self._put(_Wish(Leaving(key, client_id, self._clock.now_us(), expiry_s)), first=first)
+        self._put(_Wish(Leaving(key, client_id, self._clock.now_us(), expiry_s)))
         self._leaving += 1
 
     def _put(self, wish: _Wish, *, first: bool = False) -> None:

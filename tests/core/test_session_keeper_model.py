@@ -49,7 +49,13 @@ class Client:
         return self.task is not None and not self.task.done()
 
     def start(self, doing: Coroutine[Any, Any, None]) -> None:
+        self.judge()
         self.task = asyncio.create_task(doing)
+
+    def judge(self) -> None:
+        """Raise what the last deed found wrong."""
+        if self.task and not self.task.cancelled():
+            self.task.result()
 
     async def open(self, clean: bool, keep: bool) -> None:
         after = {_opened(before, clean, keep) for before in self.possible}
@@ -103,6 +109,7 @@ class World:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for each in self.clients:
+            each.judge()
             each.connected = False
             each.possible |= each.left_behind
         self.begin()
@@ -138,7 +145,9 @@ class World:
         """Everything works again, and all that was begun is done."""
         self.store.down = self.store.forgets_to_answer = False
         self.hang(False)
-        await asyncio.gather(*(each.task for each in self.clients if each.task))
+        await asyncio.gather(*(each.task for each in self.clients if each.task), return_exceptions=True)
+        for each in self.clients:
+            each.judge()
         await until(lambda: not self.keeper._some.is_set(), every_s=0, what="all is written")
         await self.keeper.settle()
 

@@ -28,7 +28,7 @@ HISTORY = """
         ('mqtt/3.1.1', 'guess', 2, 2, NULL, 'REFUSED', 'TOKEN_INVALID', 1200),
         ('', 'before', 3, 3, NULL, 'WILL', 'telemetry: taken in', 1),
         ('', 'before', 4, 4, NULL, 'WILL', 'any: topic: UNKNOWN_MESSAGE_TYPE', 1),
-        ('wss/5', 'before', 8, 5, 'LOST', NULL, '', 1),
+        ('mqtt-ws/5', 'before', 8, 5, 'LOST', NULL, '', 1),
         ('odd', '', 9, 9, NULL, 'REFUSED', 'SOMETHING_NEW', 1)
     ) AS v (protocol, client, began, ended, reason, event, detail, times) RETURNING true
 """
@@ -38,7 +38,7 @@ TOLD = (
     "MQTT 3.1.1 from 192.0.2.7 as client guess",
     "Last will: telemetry taken in",
     "Last will: any: topic not taken in: no such message type",
-    "Connected by MQTT 5 over WebSocket and TLS from 192.0.2.7 as client before",
+    "Connected by MQTT 5 over WebSocket from 192.0.2.7 as client before",
     "Disconnected after 3 min: connection lost",
     "Refused: SOMETHING_NEW",
     "odd from 192.0.2.7",

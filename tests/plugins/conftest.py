@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ON_BOTH = (
     *("test_mqtt_contract", "test_mqtt_publish", "test_mqtt_life", "test_http_contract", "test_http_socket"),
+    *("test_mqtt_bridge_contract", "test_mqtt_bridge_life", "test_mqtt_bridge_mosquitto"),
     *("test_email_contract", "test_email_sending", "test_email_servers"),
     *("test_mqtt_channel_contract", "test_mqtt_channel_faults", "test_mqtt_channel_mosquitto"),
 )

@@ -14,7 +14,7 @@ from support.mqtt_fuzz import Fuzzer, Target
 from support.mqtt_mutants import Corpus, mutant
 
 SEED = 20_260_207
-FRAMES = 12_000
+FRAMES = 6_000
 DEVICES = [("tenant-a", f"device-{number}", "site-1", f"token-{number}") for number in range(1, 5)]
 
 

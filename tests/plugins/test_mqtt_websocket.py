@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +62,7 @@ async def test_acknowledged_after_the_commit_and_told_of_in_the_connection_histo
         [(key, told, endings)] = here.intake.connections
         await until(lambda: endings == [Ending.CLIENT_CLOSED])
         assert key == DeviceKey("tenant-a", "device-1")
-        assert told == {"protocol": "mqtt-ws", "address": "127.0.0.1", "client_id": "client-1"}
+        assert told == {"protocol": "mqtt-ws/3.1.1", "address": "127.0.0.1", "client_id": "client-1"}
 
 
 async def test_packets_need_not_begin_or_end_with_frames() -> None:
@@ -207,7 +208,8 @@ async def test_who_is_not_read_is_read_on_later() -> None:
 
 
 async def test_a_peer_that_never_reads_is_dropped() -> None:
-    async with web_door(write_timeout_s=0.5) as here, ws.logged_in(here.port, ALIAS, TOKEN) as device:
+    async with web_door(send_buffer=8192, write_timeout_s=0.5) as here, ws.logged_in(here.port, ALIAS, TOKEN) as device:
+        device.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         with pytest.raises(ConnectionError):
             await ping_for_ever(device)
         [(_, _, endings)] = here.intake.connections

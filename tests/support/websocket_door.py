@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,16 @@ class WebDoor:
 
 
 @asynccontextmanager
-async def web_door(mounts: Sequence[tuple[str, Any]] = (), **config: Any) -> AsyncIterator[WebDoor]:
-    """``mounts``: what else is served on the port."""
+async def web_door(
+    mounts: Sequence[tuple[str, Any]] = (), send_buffer: int | None = None, **config: Any
+) -> AsyncIterator[WebDoor]:
+    """``mounts``: what else is served on the port. ``send_buffer``: bytes that the system keeps for a peer."""
     intake = FakeIntake([known_device("tenant-a", "device-1", TOKEN), known_device("tenant-b", "device-1", "another")])
     ingester = MqttIngester(MqttConfig(**{"port": 0, **config}), LogOnly())
     router = DeviceRouter(Health("pipeline"))
     sock = bind(Listen(port=0), "test")
+    if send_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     server = HttpServer(router, sock, websocket=GuardedWebSocket)
     await server.start()
     mount = ingester.asgi(intake)

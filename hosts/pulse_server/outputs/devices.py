@@ -80,7 +80,7 @@ class DeviceConnection(Answer):
     source: str
     """The way in, as ``mqtt``."""
     protocol: str
-    """As ``mqtts``."""
+    """As ``mqtts/5``."""
     address: str
     """The peer's."""
     client_id: str

@@ -173,8 +173,7 @@ class PipelineRole(Role):
         for cls in plugins.ingesters:
             ingester = cls(plugins.config_of(cls), self._lender.to(plugins.plugin_of(cls)))
             intake = data_path.intake(cls.name)
-            if mount := ingester.asgi(intake):
-                mounts.append(mount)
+            mounts += ingester.mounts(intake).items()
             task = asyncio.create_task(ingester.run(intake), name=f"ingester {cls.name}")
             self.watch(task, f"ingester {cls.name}")
             self._ingesters.append(ingester)
