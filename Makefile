@@ -36,8 +36,9 @@ check: $(READY)  ## format, lint, types, who may import whom
 bench: $(READY)  ## the table of docs/reference/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(READY) $(ASSETS)  ## what docs are made from code: the hook and plugin reference, pictures of pages
+docs: $(READY) $(ASSETS)  ## what docs are made from code: the hook and plugin reference, MQTT, pictures of pages
 	$(BIN)/pulse docs --bundled
+	PYTHONPATH=tests $(BIN)/python -m support.mqtt_table
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 clean:

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pulse_core.channel import Channel, IntegrationConfig, Services
 from pulse_core.commands import Command
-from pulse_core.device_connections import Ending
+from pulse_core.device_connections import ConnectionEvent, Ending
 from pulse_core.device_sessions import LONGEST_CLIENT_ID, LONGEST_FILTER, MOST_SUBSCRIPTIONS
 from pulse_core.errors import (
     ConfigError,
@@ -32,6 +32,7 @@ from pulse_core.errors import (
     TooMany,
 )
 from pulse_core.evaluator import Evaluator, Listening
+from pulse_core.handshake import secured
 from pulse_core.identity import (
     AUDIENCE,
     Account,
@@ -104,6 +105,7 @@ __all__ = [
     "Command",
     "ConfigError",
     "Conflict",
+    "ConnectionEvent",
     "Contribution",
     "Credentials",
     "Departure",
@@ -173,6 +175,7 @@ __all__ = [
     "json_object",
     "model_validator",
     "origin",
+    "secured",
     "taken_apart",
 ]
 

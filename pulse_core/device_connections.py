@@ -1,16 +1,20 @@
-"""Connections of devices that last: when each began, how it ended, and what notes that. Ingesters tell of them."""
+"""Connections of devices that last, and what happened besides them. Ingesters tell of both; people read it as one."""
 
 from __future__ import annotations
 
 import uuid
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
 from pulse_core.records import DeviceKey
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MOST_A_DEVICE = 100
-"""So many of a device's newest connections are kept."""
+"""So many of a device's newest connections are kept, and as many of its newest events of each kind."""
 
 
 class Ending(StrEnum):
@@ -36,8 +40,30 @@ class Ending(StrEnum):
     """Something failed on our side."""
 
 
+StaleOnDisconnect = Literal["never", "lost", "always"]
+"""Whether a tenant wants a device STALE as soon as its last connection has ended: never, when the device was lost (or
+had to be sent away), or always, also when it said good-bye."""
+
+_LOST = frozenset({Ending.LOST, Ending.KEEP_ALIVE, Ending.NOT_READING, Ending.PROTOCOL_ERROR})
+STALE_ON: Final[Mapping[str, frozenset[Ending]]] = {
+    "never": frozenset(),
+    "lost": _LOST,
+    "always": _LOST | {Ending.CLIENT_CLOSED},
+}
+"""By what the tenant chooses: the endings that count. What we do (revoke, stop, fail) says nothing of a device."""
+
+
+class ConnectionEvent(StrEnum):
+    """What happens to a device at a way in, besides that a connection begins and ends."""
+
+    REFUSED = "REFUSED"
+    """A login in its name was refused; the detail is the reason's name. Many in a short time are noted as one."""
+    WILL = "WILL"
+    """Its last will was published; the detail says under which topic, and whether it became a reading or why not."""
+
+
 class DeviceConnection(Struct, gc=False):
-    """One connection; ``ended_us`` is None while it lasts."""
+    """One connection, whose ``ended_us`` is None while it lasts; or an event, which begins and ends at once."""
 
     connection_id: uuid.UUID
     key: DeviceKey
@@ -49,3 +75,9 @@ class DeviceConnection(Struct, gc=False):
     connected_us: int
     ended_us: int | None = None
     ending: Ending | None = None
+    event: ConnectionEvent | None = None
+    """None: a connection."""
+    detail: str = ""
+    """More about an event."""
+    times: int = 1
+    """How many events this stands for."""

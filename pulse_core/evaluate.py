@@ -19,7 +19,7 @@ from pulse_core.records import DeviceKey, DeviceState, DeviceStatus, Finding, Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pulse_core.api import Evaluator, Judgement, Listening
+    from pulse_core.api import Ending, Evaluator, Judgement, Listening
     from pulse_core.records import Device, Reading
 
 log = structlog.get_logger(__name__)
@@ -80,11 +80,17 @@ class Draft(Struct):
 
 def note(draft: Draft, reading: Reading) -> None:
     """What the core itself remembers of a reading: by it a redelivery is recognised, and a source is known."""
-    draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
+    heard(draft, reading)
     draft.last_ts_us = max(draft.last_ts_us, reading.ts_us)
     if reading.seq is not None:
         draft.last_seq = reading.seq
     draft.source = reading.source
+
+
+def heard(draft: Draft, reading: Reading) -> None:
+    """A device that sends lives; what is published for it after its end says nothing of that."""
+    if not reading.will:
+        draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
 
 
 def observe(
@@ -128,6 +134,27 @@ def wake(
     return found
 
 
+def disconnected(
+    evaluators: Sequence[Evaluator[Any]],
+    device: Device,
+    draft: Draft,
+    ending: Ending,
+    listening: Listening,
+    now_us: int,
+) -> list[Finding]:
+    """Tell those evaluators that remember the device that its last connection has ended."""
+    found: list[Finding] = []
+    for evaluator in evaluators:
+        memory: Any = draft.memory.get(evaluator.name)
+        if memory is None:
+            continue
+        judged = _contained(evaluator, partial(evaluator.disconnected, device, memory, ending, listening, now_us))
+        if judged is not None:
+            _take_over(draft, evaluator.name, judged, now_us)
+            found.extend(judged.findings)
+    return found
+
+
 def revive(evaluators: Sequence[Evaluator[Any]], state: DeviceState) -> DeviceState:
     """Turn stored JSON back into each evaluator's memory type; what no longer fits is forgotten, with a warning."""
     memory = dict(state.memory)
@@ -153,7 +180,7 @@ def _take_over(draft: Draft, name: str, judged: Judgement, now_us: int) -> None:
         draft.status_until_us = judged.status_until_us
 
 
-def _contained(evaluator: Evaluator[Any], judge: Callable[[], Judgement]) -> Judgement | None:
+def _contained(evaluator: Evaluator[Any], judge: Callable[[], Judgement | None]) -> Judgement | None:
     try:
         return judge()
     except Exception:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from pulse_core.plugin_base import Contribution, PluginConfig
 
 if TYPE_CHECKING:
+    from pulse_core.device_connections import Ending
     from pulse_core.records import Device, Judgement, Reading
 
 MemoryT = TypeVar("MemoryT")
@@ -52,3 +53,18 @@ class Evaluator(Contribution, Generic[MemoryT]):
 
         Not called while the device's way in is down; called on recovery with ``listening.since_us`` moved forward.
         """
+
+    def disconnected(
+        self,
+        device: Device,  # noqa: ARG002 - for those that override, as for all that follows
+        memory: MemoryT,  # noqa: ARG002
+        ending: Ending,  # noqa: ARG002
+        listening: Listening,  # noqa: ARG002
+        now_us: int,  # noqa: ARG002
+    ) -> Judgement | None:
+        """The device's last connection has ended, in a way after which its tenant wants that judged at once.
+
+        Called behind all that the device had sent, and only if the device has not come back meanwhile. None (as here)
+        changes nothing. Do not count on it: it is lost when the platform ends just then.
+        """
+        return None

@@ -128,6 +128,7 @@ def admit(raw: RawMessage, device: Device | None, settings: Settings, stamp_us: 
         metrics_json=metrics_json,
         source=raw.source,
         own_ts=body.ts is not None,
+        will=raw.will,
     )
 
 

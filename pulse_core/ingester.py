@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pulse_core.channel import Services
     from pulse_core.commands import Command
-    from pulse_core.device_connections import Ending
+    from pulse_core.device_connections import ConnectionEvent, Ending
 
 
 AsgiApp = Callable[
@@ -32,10 +32,14 @@ AsgiApp = Callable[
 
 
 class Credentials(Struct, frozen=True):
-    """What a device shows at login."""
+    """What a device shows at login.
+
+    ``proven``: the ingester has seen by itself who it is (by its certificate); the token is not looked at.
+    """
 
     key: DeviceKey
     token: str
+    proven: bool = False
 
 
 class Intake(Protocol):
@@ -134,7 +138,25 @@ class Intake(Protocol):
         """Say that a logged-in device has opened a connection that lasts; call what this returns when that has ended.
 
         People see it in the device's connection history, written beside the data path: nothing waits for it.
-        ``protocol`` as ``mqtts``; ``address`` as people write the peer's; ``client_id``: what its client calls itself.
+        ``protocol`` as ``mqtts/5``; ``address`` as people write the peer's; ``client_id``: what its client calls
+        itself. Submit what the device sent before you tell of the end: its tenant may want it STALE at once.
+        """
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note what happened to a device besides a connection's beginning and end; ``detail`` as the event says.
+
+        People see it in the device's connection history, written beside the data path: nothing waits for it. It never
+        fails, and may be called as often as anybody tries to log in: devices that do not exist leave no trace, and many
+        refusals of one device for one reason are noted as one, with their number.
         """
 
 
@@ -150,8 +172,21 @@ class Ingester(Contribution):
         """Serve until ``intake.stopping`` is set and everything submitted has been answered."""
 
     def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:  # noqa: ARG002 - for those that override
-        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP."""
+        """Hand back a mount path (``/ingest``) and an ASGI app for the device HTTP port; None for no HTTP.
+
+        An app with the attribute ``takes_websockets = True`` is given WebSockets, too, and ends them itself when the
+        platform stops. Accepted with ``"pulse.pieces": True``, a WebSocket hands messages over in the pieces in which
+        they come; ``scope["extensions"]["pulse.abort"]()`` ends it, whatever is still to be sent.
+        """
         return None
+
+    def mounts(self, intake: Intake) -> Mapping[str, AsgiApp]:
+        """Everything that is served on the device HTTP port, by mount path: what :meth:`asgi` hands back.
+
+        Override this instead when there are several. Among all ingesters the longest mount path wins.
+        """
+        mount = self.asgi(intake)
+        return {} if mount is None else dict([mount])
 
     def addresses(self) -> Mapping[str, str]:
         """Where it listens, for people: ``{"mqtt": "mqtt://127.0.0.1:1883"}``. Known once :meth:`run` listens."""

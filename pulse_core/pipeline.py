@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pulse_core.api import Evaluator, ReadingKey
     from pulse_core.intake.directory import Directory
     from pulse_core.lanes.listening import Ears
-    from pulse_core.lanes.work import Entry, Work
+    from pulse_core.lanes.work import Disconnect, Entry, Work
     from pulse_core.ports import Clock
     from pulse_core.records import Device, Route
     from pulse_core.settings import Settings
@@ -114,6 +114,8 @@ class Pipeline:
         repeats.update(await _known(lane, [(at, admitted[at][0], key) for at, key in doubtful]))
         for index, (entry, reading) in enumerate(admitted):
             batch.observe(entry, reading, repeat=index in repeats)
+        for disconnect in work.disconnects:
+            batch.disconnect(disconnect)
         for key in work.due:
             batch.wake(key)
         for key in work.changed:
@@ -169,7 +171,7 @@ class Batch:
             return
         draft = self._draft(reading.device)
         if repeat:
-            draft.last_seen_us = max(draft.last_seen_us, reading.received_us)
+            evaluate.heard(draft, reading)
         else:
             evaluate.note(draft, reading)
             self.writes.readings.append(reading)
@@ -178,6 +180,20 @@ class Batch:
         findings = evaluate.observe(
             self._world.evaluators, device, draft, reading, listening, self._now_us, repeat=repeat
         )
+        if findings:
+            self._conclude(device, draft, findings)
+
+    def disconnect(self, gone: Disconnect) -> None:
+        """A device's last connection has ended. If we were deaf since, it may have knocked: its deadline will tell."""
+        device = self._world.directory.get(gone.key)
+        if device is None or device.revoked or not (gone.key in self._states or gone.key in self._drafts):
+            return
+        listening = self._world.ears.listening(gone.source, self._lane_since_us)
+        if listening.since_us is None or listening.since_us > gone.at_us:
+            return
+        draft = self._draft(gone.key)
+        evaluators = self._world.evaluators
+        findings = evaluate.disconnected(evaluators, device, draft, gone.ending, listening, self._now_us)
         if findings:
             self._conclude(device, draft, findings)
 

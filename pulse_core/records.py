@@ -109,8 +109,8 @@ class Device(Struct, frozen=True, gc=False):
     """A device as the registry knows it: what admission needs, cached in the device directory.
 
     ``token_hash`` is SHA-256 of the token (32 bytes), None until activation; ``previous_token_hash`` stays valid
-    until ``previous_until_us`` after a rotation. ``stale_after_s`` is the device's own override, else the tenant's,
-    else None (the evaluator's configured default).
+    until ``previous_until_us`` after a rotation. ``stale_after_s``: its own, else its tenant's, else None (what the
+    evaluator is configured to). ``stale_on``: the endings of its last connection after which it is judged at once.
     """
 
     key: DeviceKey
@@ -122,6 +122,7 @@ class Device(Struct, frozen=True, gc=False):
     previous_until_us: int = 0
     stale_after_s: float | None = None
     tenant_active: bool = True
+    stale_on: frozenset[str] = frozenset()
 
 
 class RawMessage(Struct, frozen=True, gc=False):
@@ -130,8 +131,8 @@ class RawMessage(Struct, frozen=True, gc=False):
     ``tenant_id``, ``device_id`` and ``msg_type`` come from the topic or path; ``payload`` is the JSON body's bytes.
     ``authenticated`` says that the connection itself logged in as this very device; otherwise ``token`` (or the
     payload's ``provision_token``) is checked. ``may_wait``: an over-limit message is read later instead of refused
-    (QoS 1 and 2). ``refused``: it was refused already (a topic that the way in cannot read, say); it is only counted,
-    and answered in its turn. ``refused_detail`` says more, for people. ``received_us`` is our clock.
+    (QoS 1 and 2). ``refused``: it was refused already (its topic cannot be read, say); it is only counted, and answered
+    in its turn. ``refused_detail`` says more. ``received_us`` is our clock. A last ``will`` is no sign of life.
     """
 
     tenant_id: str
@@ -145,6 +146,7 @@ class RawMessage(Struct, frozen=True, gc=False):
     may_wait: bool = False
     refused: Reason | None = None
     refused_detail: str = ""
+    will: bool = False
 
 
 class Verdict(StrEnum):
@@ -171,7 +173,7 @@ class Reading(Struct, frozen=True, gc=False):
     """A message that was admitted: decoded, authenticated, in range.
 
     ``key_hash`` is the signed 64-bit hash of type, seq and metrics; with (device, ts_us) it is the reading's
-    identity, by which a redelivery is recognised. ``metrics_json`` is ``metrics`` as it is stored.
+    identity, by which a redelivery is recognised. ``metrics_json`` is ``metrics`` as stored; ``will`` as above.
     """
 
     device: DeviceKey
@@ -186,6 +188,7 @@ class Reading(Struct, frozen=True, gc=False):
     source: str
     own_ts: bool = True
     """False: the device sent no ``ts``, so ``ts_us`` is our clock and only ``seq`` can tell a redelivery."""
+    will: bool = False
 
 
 class Finding(Struct, frozen=True, gc=False):
@@ -241,10 +244,7 @@ class AlertEvent(StrEnum):
 
 
 class AlertChange(Struct, frozen=True, gc=False):
-    """One step in an alert's life, to be committed with what it causes.
-
-    ``actor`` is who took it, empty for the platform itself; ``note`` what they said.
-    """
+    """One step in an alert's life, with what it causes. ``actor`` took it (empty: the platform), saying ``note``."""
 
     device: DeviceKey
     event: AlertEvent

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from pulse_core.api import TelemetryStore
+    from pulse_core.device_connections import StaleOnDisconnect
     from pulse_postgres.connections import Connections
 
 _CREATE_TENANT = """
-    INSERT INTO tenants (tenant_id, name, stale_after_s) VALUES ($1, $2, $3)
-    RETURNING tenant_id, name, status, stale_after_s, revision, created_at
+    INSERT INTO tenants (tenant_id, name, stale_after_s, stale_on_disconnect) VALUES ($1, $2, $3, $4)
+    RETURNING tenant_id, name, status, stale_after_s, stale_on_disconnect, revision, created_at
 """
 _CREATE_DEVICE = """
     INSERT INTO devices (tenant_id, device_id, site_id, name, labels, stale_after_s)
@@ -95,7 +96,13 @@ class Provisioning:
         self._telemetry = telemetry
 
     async def create_tenant(
-        self, tenant_id: str, *, actor: str, name: str = "", stale_after_s: float | None = None
+        self,
+        tenant_id: str,
+        *,
+        actor: str,
+        name: str = "",
+        stale_after_s: float | None = None,
+        stale_on_disconnect: StaleOnDisconnect = "never",
     ) -> dict[str, Any]:
         """Make a tenant and return it.
 
@@ -104,7 +111,7 @@ class Provisioning:
         :raises ReadingsAway: the telemetry store does not answer; the same.
         """
         async with acting(self._pool, exists=f"there is a tenant {tenant_id!r} already") as connection:
-            row = await connection.fetchrow(_CREATE_TENANT, tenant_id, name, stale_after_s)
+            row = await connection.fetchrow(_CREATE_TENANT, tenant_id, name, stale_after_s, stale_on_disconnect)
             await audit(connection, actor, "tenant.create", tenant_id=tenant_id, resource=tenant_id)
             if self._telemetry is not None:
                 with asking_store(self._telemetry):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pulse_core.device_connections import STALE_ON
 from pulse_core.records import Device, DeviceKey, partition_of
 from pulse_postgres.pool import listen, unavailable
 from pulse_postgres.sqltime import us
@@ -19,7 +20,8 @@ _CHUNK = 5000
 
 _DEVICES = f"""
     SELECT d.tenant_id, d.device_id, d.site_id, d.revoked_at IS NOT NULL, d.token_hash, d.previous_token_hash,
-           COALESCE({us("d.previous_until")}, 0), COALESCE(d.stale_after_s, t.stale_after_s), t.status = 'ACTIVE'
+           COALESCE({us("d.previous_until")}, 0), COALESCE(d.stale_after_s, t.stale_after_s), t.status = 'ACTIVE',
+           t.stale_on_disconnect
     FROM devices d JOIN tenants t USING (tenant_id)
 """
 _OF_TENANT = _DEVICES + "WHERE d.tenant_id = $1"
@@ -73,7 +75,7 @@ class PostgresRegistry:
 
 
 def _device(row: asyncpg.Record) -> Device:
-    tenant_id, device_id, site_id, revoked, token_hash, previous, previous_until_us, stale_after_s, active = row
+    tenant_id, device_id, site_id, revoked, token_hash, previous, previous_until_us, stale_after_s, active, choice = row
     return Device(
         key=DeviceKey(sys.intern(tenant_id), device_id),
         site_id=sys.intern(site_id),
@@ -84,4 +86,5 @@ def _device(row: asyncpg.Record) -> Device:
         previous_until_us=previous_until_us,
         stale_after_s=stale_after_s,
         tenant_active=active,
+        stale_on=STALE_ON[choice],
     )

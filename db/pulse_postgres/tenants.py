@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 SETTLED_S = 10
 """A tenant is removed so long after it was suspended: what its devices had sent before that is decided by then."""
 
-_COLUMNS = "tenant_id, name, status, stale_after_s, suspended_at, revision, created_at"
+_COLUMNS = "tenant_id, name, status, stale_after_s, stale_on_disconnect, suspended_at, revision, created_at"
 _ONE = f"SELECT {_COLUMNS} FROM tenants WHERE tenant_id = $1"
 _LOCKED = f"{_ONE} FOR UPDATE"
 _CHANGE = f"""
-    UPDATE tenants SET name = $2, stale_after_s = $3, status = $4,
-        suspended_at = CASE WHEN $4 = 'SUSPENDED' THEN COALESCE(suspended_at, now()) END
+    UPDATE tenants SET name = $2, stale_after_s = $3, stale_on_disconnect = $4, status = $5,
+        suspended_at = CASE WHEN $5 = 'SUSPENDED' THEN COALESCE(suspended_at, now()) END
     WHERE tenant_id = $1 RETURNING {_COLUMNS}
 """
-_CHANGEABLE = ("name", "stale_after_s", "status")
+_CHANGEABLE = ("name", "stale_after_s", "stale_on_disconnect", "status")
 
 # The rest refers to the tenant, its devices, integrations or users, and goes with them.
 _REMOVE = (
@@ -53,7 +53,7 @@ _REMOVE = (
 _REMOVE_WITHIN_S = 600
 
 
-_SHOWN = "tenant_id, name, status, stale_after_s, revision, created_at"
+_SHOWN = "tenant_id, name, status, stale_after_s, stale_on_disconnect, revision, created_at"
 TENANT_ORDERS = Orders(
     by={"tenant_id": KEY, "name": By("name"), "status": By("status"), "created_at": By("created_at", dt.datetime)},
     key={"tenant_id": By("tenant_id")},
@@ -103,7 +103,7 @@ class Tenants:
     async def change(
         self, tenant_id: str, changes: Mapping[str, Any], *, actor: str, only_if: Collection[str] | None = None
     ) -> dict[str, Any]:
-        """Change ``name``, ``stale_after_s`` or ``status``; return the tenant. Raises NotFound, Stale.
+        """Change what is ``_CHANGEABLE``; return the tenant. Raises NotFound, Stale.
 
         A tenant that is SUSPENDED has no valid token: neither its devices' nor its programs'. Whoever holds a live
         connection of a device hears of it at commit, and ends it. One that is let in again has room for readings, also

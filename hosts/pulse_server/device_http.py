@@ -30,15 +30,17 @@ class DeviceRouter:
         self._opened = True
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Dispatch one request."""
-        if scope["type"] != "http":
-            return
+        """Dispatch one request, or one WebSocket."""
         path: str = scope["path"]
-        for prefix, app in self._mounts:
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+        app = self._mounted_at(path)
+        if scope["type"] == "websocket":
+            if app is not None and getattr(app, "takes_websockets", False):
                 await app(scope, receive, send)
-                return
-        if path in PATHS:
+            else:
+                await self._turn_away(scope, send)
+        elif app is not None:
+            await app(scope, receive, send)
+        elif path in PATHS:
             await self._health.app(scope, receive, send)
         elif not self._opened:
             body = problems.problem(503, "starting; try again")
@@ -46,3 +48,24 @@ class DeviceRouter:
         else:
             body = problems.problem(404, "there is nothing at this path")
             await answer(send, 404, body, problems.CONTENT_TYPE)
+
+    def _mounted_at(self, path: str) -> AsgiApp | None:
+        for prefix, app in self._mounts:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+                return app
+        return None
+
+    async def _turn_away(self, scope: MutableMapping[str, Any], send: Any) -> None:
+        """Answer a WebSocket that nobody here takes."""
+        status, why = (404, "there is no WebSocket at this path") if self._opened else (503, "starting; try again")
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})
+            return
+        body = problems.problem(status, why)
+        headers = [
+            (b"content-type", problems.CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})

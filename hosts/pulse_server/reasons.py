@@ -88,3 +88,23 @@ EXPLAINED: Final[dict[Reason, Explanation]] = {
         "Look for batch.poison in the log of the pipeline, and report it with this message.",
     ),
 }
+
+BRIEFLY: Final[dict[Reason, str]] = {
+    Reason.PAYLOAD_TOO_LARGE: "too large",
+    Reason.BAD_TOPIC_FORMAT: "no topic of this device",
+    Reason.RATE_LIMITED: "over the rate limit",
+    Reason.TENANT_MISMATCH_TOPIC_VS_PAYLOAD: "it names another tenant",
+    Reason.MISSING_SITE_ID: "it names no site",
+    Reason.UNREGISTERED_DEVICE: "not registered",
+    Reason.DEVICE_REVOKED: "revoked, or its tenant is suspended",
+    Reason.SITE_MISMATCH_REGISTRY_VS_PAYLOAD: "it names another site",
+    Reason.TOKEN_NOT_SET_IN_REGISTRY: "never activated",
+    Reason.TOKEN_MISSING: "no token",
+    Reason.TOKEN_INVALID: "wrong token",
+    Reason.MALFORMED_JSON: "no valid JSON",
+    Reason.INVALID_FIELD: "a wrong field",
+    Reason.TIMESTAMP_OUT_OF_RANGE: "a time out of range",
+    Reason.UNKNOWN_MESSAGE_TYPE: "no such message type",
+    Reason.INGEST_EXCEPTION: "an error of ours",
+}
+"""The same in a few words, for a line in a device's history."""

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pulse_core.config import Listen
+    from pulse_server.websocket_guard import GuardedWebSocket
 
 _BACKLOG = 2048
+_LONGEST_MESSAGE = 1024 * 1024
 
 
 def bind(listen: Listen, what: str) -> socket.socket:
@@ -68,15 +70,25 @@ class _Quiet(uvicorn.Server):
 class HttpServer:
     """One ASGI app on one socket."""
 
-    def __init__(self, app: Any, sock: socket.socket, *, drain_s: int = 5) -> None:
-        """``drain_s``: how long requests in flight may take once we stop."""
+    def __init__(
+        self,
+        app: Any,
+        sock: socket.socket,
+        *,
+        drain_s: int = 5,
+        websocket: type[GuardedWebSocket] | None = None,
+    ) -> None:
+        """``drain_s``: how long requests in flight may take once we stop; ``websocket``: how WebSockets are served."""
         self.url = url_of(sock)
         self._sock = sock
         self._server = _Quiet(
             uvicorn.Config(
                 app,
                 http=GuardedProtocol,
-                ws="none",
+                ws=websocket or "none",
+                ws_max_size=_LONGEST_MESSAGE,
+                ws_ping_interval=None,  # a peer that is over its rate is not read, and so could not answer
+                ws_per_message_deflate=False,  # a chunk of 256 KiB could become 256 MiB
                 lifespan="off",
                 access_log=False,
                 log_config=None,

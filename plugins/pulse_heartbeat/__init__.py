@@ -14,6 +14,7 @@ from pydantic import Field
 from pulse_core.api import (
     Device,
     DeviceStatus,
+    Ending,
     Evaluator,
     Finding,
     Judgement,
@@ -25,6 +26,13 @@ from pulse_core.api import (
 )
 
 NO_HEARTBEAT = "NO_HEARTBEAT"
+_ENDINGS = {
+    Ending.CLIENT_CLOSED: "it said good-bye",
+    Ending.LOST: "connection lost",
+    Ending.KEEP_ALIVE: "its keep-alive ran out",
+    Ending.NOT_READING: "it left our answers unread",
+    Ending.PROTOCOL_ERROR: "it broke the protocol",
+}
 
 
 class HeartbeatConfig(PluginConfig):
@@ -59,7 +67,9 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         listening: Listening,  # noqa: ARG002 - a device that is heard is heard
         now_us: int,  # noqa: ARG002 - the reading says when
     ) -> Judgement:
-        """Any message proves that the device lives."""
+        """Any message proves that the device lives, but for its last will. That moves nothing."""
+        if reading.will and memory is not None:
+            return self._as_it_was(device, memory)
         last_us = reading.received_us if memory is None else max(memory.last_us, reading.received_us)
         deadline_us = last_us + self._threshold_us(device)
         recovered = (_back(),) if memory is not None and memory.stale else ()
@@ -77,6 +87,22 @@ class HeartbeatEvaluator(Evaluator[Heard]):
         silent = _silent(device, memory, self._threshold_us(device))
         return Judgement(Heard(memory.last_us, stale=True), (silent,), None, DeviceStatus.STALE)
 
+    def disconnected(
+        self,
+        device: Device,
+        memory: Heard,
+        ending: Ending,
+        listening: Listening,  # noqa: ARG002 - who has gone is not waited for
+        now_us: int,  # noqa: ARG002
+    ) -> Judgement | None:
+        """Its tenant chose not to wait for the deadline. The next message ends this silence like any other."""
+        if memory.stale:
+            return None
+        return Judgement(Heard(memory.last_us, stale=True), (_gone(device, memory, ending),), None, DeviceStatus.STALE)
+
+    def _as_it_was(self, device: Device, memory: Heard) -> Judgement:
+        return Judgement(memory, (), None if memory.stale else memory.last_us + self._threshold_us(device))
+
     def _threshold_us(self, device: Device) -> int:
         return round((device.stale_after_s or self.config.stale_after_s) * 1_000_000)
 
@@ -86,14 +112,23 @@ def _back() -> Finding:
 
 
 def _silent(device: Device, memory: Heard, threshold_us: int) -> Finding:
+    threshold_s = threshold_us / 1e6
+    return _missing(memory, f"{device.key.device_id} has been silent for {threshold_s:g} s", stale_after_s=threshold_s)
+
+
+def _gone(device: Device, memory: Heard, ending: Ending) -> Finding:
+    return _missing(memory, f"{device.key.device_id} has disconnected ({_ENDINGS[ending]})", disconnected=ending.value)
+
+
+def _missing(memory: Heard, summary: str, **why: float | str) -> Finding:
     last_seen = datetime.fromtimestamp(memory.last_us / 1e6, UTC).isoformat(timespec="milliseconds")
     return Finding(
         NO_HEARTBEAT,
         active=True,
         severity=Severity.MAJOR,
         confidence=0.9,
-        summary=f"{device.key.device_id} has been silent for {threshold_us / 1e6:g} s",
-        details={"last_seen_at": last_seen, "stale_after_s": threshold_us / 1e6},
+        summary=summary,
+        details={"last_seen_at": last_seen, **why},
     )
 
 

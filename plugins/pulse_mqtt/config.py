@@ -24,8 +24,15 @@ class MqttConfig(PluginConfig):
     """PEM file with the certificate's key; none when it stands in ``tls_cert``."""
     tls_port: int = Field(8883, ge=0, le=65535)
     """Port for TLS; 0 takes any free one."""
+    websocket: bool = True
+    """Serve MQTT over WebSocket, too: at ``/mqtt`` on the device HTTP port."""
     max_connections: int = Field(20_000, ge=1)
     """Connections at once; more are closed as they come."""
+    longest_session_s: int = Field(7 * 86_400, ge=0, le=365 * 86_400)
+    """For how long a device's session may outlive its connection: what an MQTT 5 device asks for at most, and what an
+    MQTT 3.1.1 device without ``clean session`` gets."""
+    longest_keepalive_s: int = Field(3600, ge=0, le=65_535)
+    """The longest keep-alive of an MQTT 5 device: one that asks for more, or for none, is told this one. 0: any."""
     connect_timeout_s: float = Field(10.0, gt=0)
     """From a connection's start to its successful login."""
     write_timeout_s: float = Field(30.0, gt=0)

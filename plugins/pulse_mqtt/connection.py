@@ -1,64 +1,70 @@
-"""One device's connection: reads packets, hands messages to the intake, acknowledges what is decided.
-
-The hot path is :meth:`Connection._read_packets`: all packets of a received chunk in one loop, one submit, one write.
-"""
+"""One device's connection, from the first byte to the last: logging in, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
-from pulse_core.api import Credentials, DeviceKey, Ending, RawMessage, Reason, Rejected, StoreUnavailable
-from pulse_mqtt import codec311 as codec
+from pulse_core.api import DeviceKey, Ending
+from pulse_mqtt import wire
+from pulse_mqtt.codes import OF_ENDING, Code
+from pulse_mqtt.conversation import LONGEST_PACKET, Conversation
+from pulse_mqtt.dialects import Welcome, dialect_of, refusal
 from pulse_mqtt.link import Link, Pause
-from pulse_mqtt.topics import Topics, key_of
-from pulse_mqtt.window import Window
+from pulse_mqtt.login import LoginRefused, read_connect, version_of
+from pulse_mqtt.packets import V5, V311, VERSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from pulse_core.api import Intake
-    from pulse_mqtt.config import MqttConfig
-    from pulse_mqtt.roster import Roster
+    from pulse_mqtt.door import Door
+    from pulse_mqtt.packets import Connect
+    from pulse_mqtt.session import Session
 
-WINDOW_MESSAGES = 256
-"""Undecided messages a connection; beyond it nothing more is read."""
-WINDOW_BYTES = 1024 * 1024
-"""Undecided bytes a connection, likewise."""
-LONGEST_PACKET = 262_144 + 65_535 + 4
-"""The largest payload that can be configured, the longest topic, and what stands around them."""
 LONGEST_CONNECT = 16 * 1024
 """A stranger gets no more memory than this."""
-FIRST_QUOTA = 32
-"""Messages that are read at once from a connection whose rate is not known yet."""
+_HEADER = 4
+"""What stands before the bytes that a remaining length of LONGEST_PACKET counts."""
 _KEEPALIVE_GRACE = 1.5
 _LINGER_S = 60.0
 """For how long messages of a device that has left may wait for room."""
 
 
 class Connection(Link):
-    """Serves one connection of MQTT 3.1.1."""
+    """Serves one connection of MQTT 3.1.1 or MQTT 5.0."""
 
-    def __init__(
-        self, intake: Intake, config: MqttConfig, roster: Roster, source: str, protocol: str, log: Any
-    ) -> None:
-        super().__init__(log, config.write_timeout_s)
-        self._intake = intake
-        self._config = config
-        self._roster = roster
-        self._source = source
-        self._protocol = protocol
+    __slots__ = ("_door", "_ended", "_failure", "_scheme", "_silence_s", "_task", "_version", "address", "key", "talk")
+
+    def __init__(self, door: Door, scheme: str) -> None:
+        super().__init__(door.log, door.config.write_timeout_s)
+        self._door = door
+        self._scheme = scheme
+        self._version = V311
+        self._failure: tuple[Code, str] | None = None
+        """What the last word is to say, where the ending does not say it."""
         self._ended: Callable[[Ending], None] | None = None
-        self._window = Window(intake, self)
-        self._topics: Topics | None = None
-        self._login: asyncio.Task[None] | None = None
-        self._replies: list[bytes] = []
-        self._quota = FIRST_QUOTA
+        self._task: asyncio.Task[None] | None = None
+        self._silence_s = 0.0
+        self.address = ""
         self.key: DeviceKey | None = None
         """Who is, or wants to be, at the other end."""
-        self.client_id = ""
+        self.talk: Conversation | None = None
+        """None before its login."""
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, as ``mqtts/5``."""
+        return f"{self._scheme}/{VERSIONS[self._version]}"
+
+    @property
+    def session(self) -> Session | None:
+        """None before its login."""
+        return self.talk.session if self.talk is not None else None
+
+    def proven(self) -> DeviceKey | None:
+        """Who it is by its certificate."""
+        return None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a stranger some time to log in."""
@@ -66,28 +72,161 @@ class Connection(Link):
         connection = transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._roster.enter(self):
-            self.after(
-                "connect", self._config.connect_timeout_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR)
-            )
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        if self._door.roster.enter(self):
+            within_s = self._door.config.connect_timeout_s
+            self.after("connect", within_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR))
         else:
             self.abort("too many connections", Ending.SERVER_ERROR)
 
+    def work(self, data: bytes) -> int:
+        """Read packets for as long as nothing stands against it."""
+        pos = 0
+        try:
+            while not self.paused:
+                read_to = self.talk.read(data, pos) if self.talk is not None else self._read_connect(data, pos)
+                if read_to == pos:
+                    break
+                pos = read_to
+        except wire.PacketError as error:
+            self._break_off(error)
+            return len(data)
+        if self.talk is not None:
+            self.talk.reply()
+        return pos
+
+    def send(self, data: bytes) -> None:
+        """Write."""
+        if data and not self.closed:
+            self.transport.write(data)
+
+    # Logging in
+
+    def _read_connect(self, data: bytes, pos: int) -> int:
+        if pos < len(data) and data[pos] != wire.CONNECT:
+            raise wire.PacketError("the first packet is not CONNECT")
+        header = wire.read_header(data, pos, LONGEST_CONNECT)
+        if header is None or header[2] > len(data):
+            self.needed = header[2] - pos if header else 0
+            return pos
+        body = data[header[1] : header[2]]
+        self._version = version_of(body)
+        connect = read_connect(body, self._version)
+        try:
+            self.key = self._door.desk.who(connect, self)
+        except LoginRefused as error:
+            self._refuse(error, connect)
+        else:
+            self._door.roster.claim(self.key, self)
+            self.do(Pause.LOGIN, self._log_in(self.key, connect))
+        return header[2]
+
+    async def _log_in(self, key: DeviceKey, connect: Connect) -> None:
+        door = self._door
+        try:
+            session = await door.desk.log_in(key, connect, self)
+        except LoginRefused as error:
+            self._refuse(error, connect)
+            return
+        if self.closed:
+            door.desk.part(session, self)
+            return
+        self.cancel("connect")
+        dialect = dialect_of(connect)
+        self.talk = Conversation(self, door, session, dialect, connect)
+        self._ended = door.intake.connected(
+            key, protocol=self.protocol, address=self.address, client_id=session.key.client_id
+        )
+        self.send(dialect.welcome(self._welcome(connect, session)))
+        self.talk.resume()
+        if session.settling:  # nothing is read before it is known which messages it has already
+            await asyncio.wait(session.settling)
+            session.settling = ()
+
+    def _welcome(self, connect: Connect, session: Session) -> Welcome:
+        longest_s = self._door.config.longest_keepalive_s
+        shorter = connect.version == V5 and longest_s and not 0 < connect.keepalive_s <= longest_s
+        keepalive_s = longest_s if shorter else connect.keepalive_s
+        self._silence_s = keepalive_s * _KEEPALIVE_GRACE
+        return Welcome(
+            session.present,
+            LONGEST_PACKET + _HEADER,
+            None if connect.client_id else session.key.client_id,
+            None if session.expiry_s == connect.expiry_s else session.expiry_s,
+            keepalive_s if shorter else None,
+        )
+
+    def _refuse(self, error: LoginRefused, connect: Connect) -> None:
+        self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
+        self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
+
+    def do(self, reason: Pause, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that takes a while; read nothing more before it is done."""
+        self.pause(reason)
+        self._task = self.loop.create_task(work)
+        self._task.add_done_callback(lambda task: self._done(reason, task))
+
+    def _done(self, reason: Pause, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self.failed(error)
+        self.resume(reason)
+
+    # The end
+
     def gone(self) -> None:
         """Forget everything."""
-        self._roster.leave(self)
-        self._window.close()
-        if self._login is not None:
-            self._login.cancel()
+        self._door.roster.leave(self)
+        if self._task is not None:
+            self._task.cancel()
+        if self.talk is not None:
+            self.talk.close()
+            self._part(self.talk)
+            self.talk = None
+
+    def _part(self, talk: Conversation) -> None:
+        ending = self.ending or Ending.LOST
         if self._ended is not None:
-            self._ended(self.ending or Ending.LOST)
+            self._ended(ending)
+        session, will = talk.session, talk.will
+        if will is not None and ending is not Ending.SERVER_STOPPED:
+            delay_s = 0 if ending is Ending.TAKEN_OVER else min(will.delay_s, session.expiry_s)
+            self._door.wills.broken(session.key, will, delay_s)
+        self._door.desk.part(session, self)
+
+    def last_words(self) -> bytes:
+        """A DISCONNECT, where the version has one and the peer still listens."""
+        if self.talk is None or self.ending is None or (self.ended and self._failure is None):
+            return b""
+        code, why = self._failure or (OF_ENDING.get(self.ending), str(self.ending))
+        return b"" if code is None else self.talk.dialect.goodbye(code, why)
+
+    def give_way(self, *, resumed: bool) -> None:
+        """Its client has connected anew: nothing of this connection is acknowledged any more."""
+        talk = self.talk
+        if talk is not None:
+            talk.close()
+            if resumed and talk.will is not None and min(talk.will.delay_s, talk.session.expiry_s):
+                talk.will = None  # 3.1.3.2.2: it waits until the session ends, and the session goes on
+        self.close("taken over", Ending.TAKEN_OVER)
 
     def drain(self) -> None:
         """Read no more, wait for outcomes, acknowledge, close; for ``drain_timeout_s`` at most."""
         if not self.closed:
-            self._window.drain()
+            if self.talk is not None:
+                self.talk.drain()
             self.ending = self.ending or Ending.SERVER_STOPPED
-            self._leave(self._config.drain_timeout_s)
+            self._leave(self._door.config.drain_timeout_s)
+
+    def bow_out(self, ending: Ending) -> None:
+        """Read nothing more; leave once the chunk at hand is submitted and decided."""
+        self.ending = self.ending or ending
+        self.ended = True
+        self.pause(Pause.LEAVING)
+        self.loop.call_soon(self.finish)
 
     def finish(self) -> None:
         """The peer has sent its last."""
@@ -96,228 +235,31 @@ class Connection(Link):
     def _leave(self, within_s: float) -> None:
         self.pause(Pause.LEAVING)
         self.after("leave", within_s, lambda: self.abort("outcomes did not come in time", Ending.LOST))
-        self.decided(b"")
+        if self.talk is None or not self.talk.undecided:
+            self.answered()
 
-    # What the window says
-
-    def decided(self, acknowledgements: bytes) -> None:
-        """Messages up to here are decided."""
-        if self.closed:
-            return
-        if acknowledgements:
-            self.transport.write(acknowledgements)
-        window = self._window
-        if window.undecided < WINDOW_MESSAGES and window.undecided_bytes < WINDOW_BYTES:
-            self.resume(Pause.WINDOW)
-        if self.paused & Pause.LEAVING and not window.undecided:
+    def answered(self) -> None:
+        """Everything is decided."""
+        if self.paused & Pause.LEAVING:
             self.close("done", Ending.LOST)
 
-    def waiting(self, waits: bool) -> None:
-        """The intake has no room, or has it again."""
-        if waits:
-            self.pause(Pause.ROOM)
-        else:
-            self.resume(Pause.ROOM)
+    def check_silence(self, now_s: float) -> None:
+        """3.1.2.10: close after one and a half times the keep-alive, unless it is we who do not read."""
+        if self._silence_s and now_s - self.heard_s > self._silence_s and not self.closed:
+            if self.paused:
+                self.heard_s = now_s
+            else:
+                self.close("silent for longer than its keep-alive", Ending.KEEP_ALIVE)
 
     def failed(self, error: BaseException) -> None:
-        """The intake raised: nothing of this connection can be acknowledged any more."""
-        self.log.error("mqtt.intake_failed", device=str(self.key), error=repr(error))
-        self.abort("the intake failed", Ending.SERVER_ERROR)
+        """Something of ours raised: nothing of this connection can be acknowledged any more."""
+        self.log.error("mqtt.failed", device=str(self.key), error=repr(error))
+        self.abort("the front door failed", Ending.SERVER_ERROR)
 
-    # Reading
-
-    def work(self, data: bytes) -> int:
-        """Read packets for as long as nothing stands against it."""
-        pos = 0
-        try:
-            while not self.paused:
-                read_to = self._read_packets(data, pos) if self._topics else self._read_connect(data, pos)
-                if read_to == pos:
-                    break
-                pos = read_to
-        except codec.PacketError as error:
-            self._reply()
-            self.abort(f"malformed: {error}", Ending.PROTOCOL_ERROR)
-            return len(data)
-        self._reply()
-        return pos
-
-    def _read_connect(self, data: bytes, pos: int) -> int:
-        if pos < len(data) and data[pos] != codec.CONNECT:
-            raise codec.PacketError("the first packet is not CONNECT")
-        header = codec.read_header(data, pos, LONGEST_CONNECT)
-        if header is None or header[2] > len(data):
-            self.needed = header[2] - pos if header else 0
-            return pos
-        try:
-            self._begin(codec.read_connect(data[header[1] : header[2]]))
-        except codec.UnsupportedProtocolError:
-            self._refuse(codec.UNACCEPTABLE_PROTOCOL)
-        return header[2]
-
-    def _begin(self, connect: codec.Connect) -> None:
-        key = key_of(connect.username)
-        if key is None:
-            self._refuse(codec.BAD_CREDENTIALS)
-        elif not connect.client_id and not connect.clean_session:
-            self._refuse(codec.IDENTIFIER_REJECTED)
+    def _break_off(self, error: wire.PacketError) -> None:
+        self._failure = (error.code, str(error))
+        if self.talk is not None:
+            self.talk.reply()
         else:
-            self.key, self.client_id = key, connect.client_id
-            self._roster.claim(key, self)
-            self.pause(Pause.LOGIN)
-            self._login = self.loop.create_task(self._log_in(key, connect))
-            self._login.add_done_callback(self._logged_in)
-
-    async def _log_in(self, key: DeviceKey, connect: codec.Connect) -> None:
-        token = (connect.password or b"").decode("utf-8", "replace")
-        try:
-            await self._intake.authenticate(Credentials(key, token))
-        except Rejected as error:
-            self._refuse(codec.NOT_AUTHORIZED)
-            self._count_refusal(key, error.reason)
-            return
-        except StoreUnavailable:
-            self._refuse(codec.SERVER_UNAVAILABLE)
-            return
-        if self.closed:
-            return
-        self.cancel("connect")
-        self._roster.welcome(key, connect.client_id, self)
-        self._topics = Topics(key)
-        peer = self.transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
-        self._ended = self._intake.connected(key, protocol=self._protocol, address=address, client_id=connect.client_id)
-        self.transport.write(codec.connack(codec.ACCEPTED))
-        self.resume(Pause.LOGIN)
-        if connect.keepalive_s:
-            self._watch(connect.keepalive_s * _KEEPALIVE_GRACE)
-
-    def _count_refusal(self, key: DeviceKey, reason: Reason) -> None:
-        """Tell quarantine of a refused login. The peer is not kept waiting for it."""
-        login = RawMessage(
-            key.tenant_id, key.device_id, "connect", b"", time.time_ns() // 1000, self._source, refused=reason
-        )
-        future = asyncio.ensure_future(self._intake.submit([login]))
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def _logged_in(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.failed(error)
-
-    def _refuse(self, code: int) -> None:
-        if not self.closed:
-            self.transport.write(codec.connack(code))
-            self.close(f"refused with {code}", Ending.PROTOCOL_ERROR)
-
-    def _watch(self, silence_s: float) -> None:
-        """3.1.2.10: close after one and a half times the keep-alive, unless it is we who do not read."""
-        left_s = self.heard_s + silence_s - self.loop.time()
-        if self.paused:
-            left_s = silence_s
-        if left_s <= 0:
-            self.abort("silent for longer than its keep-alive", Ending.KEEP_ALIVE)
-        else:
-            self.after("keepalive", left_s, lambda: self._watch(silence_s))
-
-    def _read_packets(self, data: bytes, pos: int) -> int:
-        """Read packets from ``pos`` on while there is room for their messages; return where the rest begins."""
-        topics = self._topics
-        assert topics is not None  # noqa: S101 - only called after login
-        size, start, source = len(data), pos, self._source
-        tenant_id, device_id, known = topics.key.tenant_id, topics.key.device_id, topics.known
-        room = min(WINDOW_MESSAGES - self._window.undecided, self._quota)
-        now_us = time.time_ns() // 1000
-        messages: list[RawMessage] = []
-        acks: list[bytes] = []
-        try:
-            while pos < size and len(messages) < room and not self.paused:
-                header = codec.read_header(data, pos, LONGEST_PACKET)
-                if header is None or header[2] > size:
-                    self.needed = header[2] - pos if header else 0
-                    break
-                first, body, end = header
-                if first >> 4 != 3:  # noqa: PLR2004 - PUBLISH
-                    self._control(first, data[body:end])
-                    pos = end
-                    continue
-                topic, qos, packet_id, payload = codec.read_publish(data, first, body, end)
-                msg_type, refused = known.get(topic) or self._judge(topics, topic)
-                messages.append(
-                    RawMessage(
-                        tenant_id,
-                        device_id,
-                        msg_type,
-                        payload,
-                        now_us,
-                        source,
-                        True,
-                        None,
-                        qos > 0,
-                        refused,
-                    )
-                )
-                if qos:
-                    acks.append((codec.PUBACK_HEAD if qos == 1 else codec.PUBREC_HEAD) + packet_id)
-                pos = end
-        finally:
-            if messages:
-                self._submit(messages, acks, pos - start)
-        return pos
-
-    def _submit(self, messages: list[RawMessage], acks: list[bytes], size: int) -> None:
-        window = self._window
-        window.submit(messages, b"".join(acks), size)
-        if window.undecided >= WINDOW_MESSAGES or window.undecided_bytes >= WINDOW_BYTES:
-            self.pause(Pause.WINDOW)
-        if acks:
-            self._pace(len(acks))
-
-    def _pace(self, count: int) -> None:
-        """Charge messages that may wait. Where the limit bites, about a second's worth is read at a time."""
-        assert self.key is not None  # noqa: S101 - only called after login
-        pause_s = self._intake.pace(self.key, count)
-        if pause_s > 0:
-            self._quota = max(1, min(WINDOW_MESSAGES, int(count / pause_s)))
-            self.pause(Pause.PACE)
-            self.after("pace", pause_s, lambda: self.resume(Pause.PACE))
-        elif self._quota < WINDOW_MESSAGES:
-            self._quota *= 2
-
-    def _judge(self, topics: Topics, topic: bytes) -> tuple[str, Reason | None]:
-        """Any topic that means nothing. A device that leaves its own topics is shown the door (3.3.5)."""
-        msg_type, refused, own = topics.judge(topic)
-        if not own:
-            self.log.info("mqtt.foreign_topic", device=str(self.key), topic=msg_type)
-            self._bow_out(Ending.PROTOCOL_ERROR)
-        return msg_type, refused
-
-    def _bow_out(self, ending: Ending) -> None:
-        """Read nothing more; leave once the chunk at hand is submitted and decided."""
-        self.ending = self.ending or ending
-        self.ended = True
-        self.pause(Pause.LEAVING)
-        self.loop.call_soon(self.finish)
-
-    def _control(self, first: int, body: bytes) -> None:
-        """Any packet but PUBLISH, after login."""
-        reply = self._replies.append
-        if first == codec.PINGREQ and not body:
-            reply(codec.PINGRESP)
-        elif first == codec.PUBREL:
-            reply(codec.PUBCOMP_HEAD + codec.read_packet_id(body))
-        elif first == codec.SUBSCRIBE and self._topics:
-            packet_id, wanted = codec.read_subscribe(body)
-            reply(codec.suback(packet_id, [self._topics.grant(*one) for one in wanted]))
-        elif first == codec.UNSUBSCRIBE:
-            reply(codec.unsuback(codec.read_unsubscribe(body)[0]))
-        elif first == codec.DISCONNECT and not body:
-            self._bow_out(Ending.CLIENT_CLOSED)
-        elif first in (codec.PUBACK, codec.PUBREC, codec.PUBCOMP):
-            codec.read_packet_id(body)
-        else:
-            raise codec.PacketError(f"a packet that begins with 0x{first:02x}")
-
-    def _reply(self) -> None:
-        if self._replies and not self.closed:
-            self.transport.write(b"".join(self._replies))
-        self._replies.clear()
+            self.send(refusal(self._version, error.code, str(error)))
+        self.close(f"malformed: {error}", Ending.PROTOCOL_ERROR)

@@ -29,6 +29,8 @@ class Pause(IntFlag):
     """It is over its rate limit."""
     PEER = auto()
     """It leaves our answers unread."""
+    SESSION = auto()
+    """What it has subscribed to is being stored."""
     LEAVING = auto()
     """It is being closed."""
 
@@ -36,6 +38,20 @@ class Pause(IntFlag):
 class Link(asyncio.Protocol, ABC):
     """Bytes, pauses, timers and the end. What the bytes mean is for the subclass: :meth:`work` and :meth:`gone`."""
 
+    __slots__ = (
+        "_rest",
+        "_timers",
+        "_write_timeout_s",
+        "closed",
+        "ended",
+        "ending",
+        "heard_s",
+        "log",
+        "loop",
+        "needed",
+        "paused",
+        "transport",
+    )
     transport: asyncio.Transport
 
     def __init__(self, log: Any, write_timeout_s: float) -> None:
@@ -54,11 +70,15 @@ class Link(asyncio.Protocol, ABC):
         """How many bytes :meth:`work` needs at least."""
         self._write_timeout_s = write_timeout_s
         self._rest = bytearray()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle] | None = None
 
     @abstractmethod
     def work(self, data: bytes) -> int:
         """Read what can be read now of ``data``; return where the rest begins."""
+
+    @abstractmethod
+    def last_words(self) -> bytes:
+        """What is said to a peer before the connection is closed; may be empty."""
 
     @abstractmethod
     def gone(self) -> None:
@@ -76,9 +96,9 @@ class Link(asyncio.Protocol, ABC):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whoever ended it, it is over
         """It is over."""
         self._shut()
-        for timer in self._timers.values():
+        for timer in (self._timers or {}).values():
             timer.cancel()
-        self._timers.clear()
+        self._timers = None
         self.gone()
 
     def data_received(self, data: bytes) -> None:
@@ -133,19 +153,23 @@ class Link(asyncio.Protocol, ABC):
     def after(self, name: str, delay_s: float, action: Callable[[], object]) -> None:
         """Do something later, instead of what was to be done under this name."""
         self.cancel(name)
+        if self._timers is None:
+            self._timers = {}
         self._timers[name] = self.loop.call_later(delay_s, action)
 
     def cancel(self, name: str) -> None:
         """Don't."""
-        timer = self._timers.pop(name, None)
-        if timer is not None:
+        if self._timers and (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
+            self._timers = self._timers or None
 
     def close(self, why: str, ending: Ending) -> None:
         """Send what was written, then close. Who has said first how it ends is believed."""
         if not self.closed:
             self.log.debug("mqtt.closed", why=why)
             self.ending = self.ending or ending
+            if words := self.last_words():
+                self.transport.write(words)
             self._shut()
             self.transport.close()
             self.after("close", _CLOSE_TIMEOUT_S, self.transport.abort)

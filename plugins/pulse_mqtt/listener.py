@@ -11,31 +11,41 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
 from pulse_mqtt.config import MqttConfig
 from pulse_mqtt.connection import Connection
-from pulse_mqtt.roster import Roster
+from pulse_mqtt.door import Door
+from pulse_mqtt.websocket import MOUNT, WebSocketApp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulse_core.api import Intake, PluginConfig, Services
+    from pulse_core.api import AsgiApp, Intake, PluginConfig, Services
 
 _FALLBACK_PORTS = 100
 _BACKLOG = 1024
 _RESUBSCRIBE_S = 0.5
 _LAST_GRACE_S = 0.5
+_WATCH_S = 0.5
+"""How often keep-alives are looked at: one look for all costs less than a timer each."""
 
 
 class MqttIngester(Ingester):
-    """Devices in over MQTT 3.1.1: QoS 0, 1 and 2, acknowledged after the commit."""
+    """Devices in over MQTT 3.1.1 and 5.0: QoS 0, 1 and 2, acknowledged after the commit."""
 
     name = "mqtt"
-    summary = "MQTT 3.1.1 listener: a device logs in with its token and publishes under its own topics."
+    summary = "MQTT 3.1.1 and 5.0 listener: a device logs in with its token and publishes under its own topics."
     config_type: ClassVar[type[PluginConfig]] = MqttConfig
     config: MqttConfig
 
     def __init__(self, config: MqttConfig, services: Services) -> None:
         super().__init__(config, services)
         self._addresses: dict[str, str] = {}
-        self._roster = Roster(config.max_connections)
+        self._door: Door | None = None
+
+    def asgi(self, intake: Intake) -> tuple[str, AsgiApp] | None:
+        """MQTT over WebSocket, mounted at ``/mqtt``."""
+        if not self.config.websocket:
+            return None
+        door = self._door_of(intake)
+        return MOUNT, WebSocketApp(intake, lambda: Connection(door, "mqtt-ws"))
 
     def addresses(self) -> Mapping[str, str]:
         """``mqtt`` and, with a certificate, ``mqtts``."""
@@ -48,43 +58,51 @@ class MqttIngester(Ingester):
 
     async def run(self, intake: Intake) -> None:
         """Listen until ``intake.stopping``; then stop reading, acknowledge what is decided, and close."""
-        servers = await self._listen(intake)
-        following = asyncio.create_task(self._follow_revocations(intake))
-        stopping = asyncio.create_task(intake.stopping.wait())
+        door = self._door_of(intake)
+        servers = await self._listen(door)
+        start = asyncio.create_task
+        working = [
+            start(self._follow_revocations(door)),
+            start(door.courier.run()),
+            start(_watch_silence(door)),
+            start(intake.stopping.wait()),
+        ]
         intake.receiving(True)
         try:
-            await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                following.result()
+            await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            for one in working:
+                if one.done():
+                    one.result()
         finally:
             intake.receiving(False)
             for server in servers:
                 server.close()
             self._addresses.clear()
-            following.cancel()
-            stopping.cancel()
-            await asyncio.gather(following, stopping, return_exceptions=True)
-            await self._let_all_finish()
+            for one in working:
+                one.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+            await self._let_all_finish(door)
+            await door.close()
 
-    async def _listen(self, intake: Intake) -> list[asyncio.Server]:
+    async def _listen(self, door: Door) -> list[asyncio.Server]:
         config = self.config
-        servers = [await self._listen_on(intake, "mqtt", config.port, None)]
+        servers = [await self._listen_on(door, "mqtt", config.port, None)]
         try:
             if (tls := _tls(config)) is not None:
-                servers.append(await self._listen_on(intake, "mqtts", config.tls_port, tls))
+                servers.append(await self._listen_on(door, "mqtts", config.tls_port, tls))
         except BaseException:
             servers[0].close()
             raise
         return servers
 
-    async def _listen_on(self, intake: Intake, scheme: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
+    async def _listen_on(self, door: Door, scheme: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        config, roster, log = self.config, self._roster, self.services.log
+        config = self.config
         last = port + _FALLBACK_PORTS if config.port_fallback and port else port
         while True:
             try:
                 server = await loop.create_server(
-                    lambda: Connection(intake, config, roster, self.name, scheme, log),
+                    lambda: Connection(door, scheme),
                     config.host,
                     port,
                     backlog=_BACKLOG,
@@ -101,22 +119,36 @@ class MqttIngester(Ingester):
                 self._addresses[scheme] = f"{scheme}://{host}:{bound}"
                 return server
 
-    async def _follow_revocations(self, intake: Intake) -> None:
+    def _door_of(self, intake: Intake) -> Door:
+        """The one door, through whichever way a connection comes."""
+        if self._door is None:
+            self._door = Door(intake, self.config, self.name, self.services.log)
+        return self._door
+
+    async def _follow_revocations(self, door: Door) -> None:
         while True:
             with suppress(StoreUnavailable):
-                async for key in intake.revocations():
-                    self._roster.end(key)
+                async for key in door.intake.revocations():
+                    door.roster.end(key)
             await asyncio.sleep(_RESUBSCRIBE_S)
 
-    async def _let_all_finish(self) -> None:
+    async def _let_all_finish(self, door: Door) -> None:
         """Each connection bounds its own end; the grace is for connections that the system handed us meanwhile."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self.config.drain_timeout_s + _LAST_GRACE_S
-        for connection in self._roster.everyone():
+        for connection in door.roster.everyone():
             connection.drain()
-        await self._roster.empty(deadline_s - loop.time())
-        for connection in self._roster.everyone():
+        await door.roster.empty(deadline_s - loop.time())
+        for connection in door.roster.everyone():
             connection.abort("the platform stops", Ending.SERVER_STOPPED)
+
+
+async def _watch_silence(door: Door) -> None:
+    while True:
+        await asyncio.sleep(_WATCH_S)
+        now_s = asyncio.get_running_loop().time()
+        for connection in door.roster.everyone():
+            connection.check_silence(now_s)
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from pulse_core.api import PulseError, TemporaryFailure
-from pulse_mqtt_channel.handshake import secured
+from pulse_core.api import PulseError, TemporaryFailure, secured
 from pulse_mqtt_channel.reasons import REFUSED, failure
 from pulse_mqtt_channel.wire import AT_ONCE, Wire
 

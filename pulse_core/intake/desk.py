@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from pulse_core import ingest
 from pulse_core.errors import Rejected, StoreUnavailable
 from pulse_core.intake.directory import connections_end_at
-from pulse_core.lanes.work import Entry, Submission
+from pulse_core.lanes.work import Disconnect, Entry, Submission
 from pulse_core.records import (
     RETRY_LATER,
     Device,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from pulse_core.api import Command, Credentials, Ending
+    from pulse_core.api import Command, ConnectionEvent, Credentials, Ending
     from pulse_core.intake.directory import Directory
     from pulse_core.intake.gate import Gate
     from pulse_core.intake.logbook import Logbook
@@ -149,7 +150,32 @@ class Desk:
         self, key: DeviceKey, *, protocol: str = "", address: str = "", client_id: str = ""
     ) -> Callable[[Ending], None]:
         """Note a connection."""
-        return self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
+        end = self._logbook.begin(key, self._source, protocol=protocol, address=address, client_id=client_id)
+        self._lane_of(key).connected(key)
+        return partial(self._ended, key, end)
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note an event, if there is such a device."""
+        if self._directory.get(key) is not None:
+            texts = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+            self._logbook.note(key, self._source, event, **texts)
+
+    def _ended(self, key: DeviceKey, end: Callable[[Ending], bool], ending: Ending) -> None:
+        """A connection has ended. If it was its device's last, and the tenant chose so, that is judged in its turn."""
+        if not end(ending) or self._stopping.is_set():
+            return
+        device = self._directory.get(key)
+        if device is not None and ending in device.stale_on:
+            self._lane_of(key).disconnected(Disconnect(key, self._source, ending, self._clock.now_us()))
 
     def submit(self, messages: Sequence[RawMessage]) -> Awaitable[list[Outcome]]:
         """Queue messages for their lanes; the future resolves after their commits."""
@@ -214,6 +240,9 @@ class Desk:
         if refusal is not None:
             entry.raw = msgspec.structs.replace(raw, refused=refusal)
         self._lanes[partition_of(raw.tenant_id, raw.device_id) % len(self._lanes)].put(entry)
+
+    def _lane_of(self, key: DeviceKey) -> Lane:
+        return self._lanes[partition_of(key.tenant_id, key.device_id) % len(self._lanes)]
 
     def _device_changed(self, key: DeviceKey, before: Device | None, after: Device | None) -> None:
         now_us = self._clock.now_us()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from pulse_core import evaluate
 from pulse_core.errors import OwnershipLost, StoreUnavailable
 from pulse_core.lanes.listening import LOOP_GAP_US
 from pulse_core.lanes.timers import Timers
-from pulse_core.lanes.work import Entry, Work
+from pulse_core.lanes.work import Disconnect, Entry, Work
 from pulse_core.records import DeviceKey, DeviceState, Outcome, Reason, Verdict, WriteSet
 from pulse_core.redelivery import LOOK_BACK_US
 
@@ -73,6 +74,10 @@ class Lane:
         self._clock = clock
         self._readings_first = readings_first
         self._queue: deque[Entry] = deque()
+        self._taken = 0
+        """How many messages have left the queue."""
+        self._disconnects: dict[DeviceKey, tuple[int, Disconnect]] = {}
+        """Each behind so many messages of all those that were ever queued."""
         self._changed: list[DeviceKey] = []
         self._timers = Timers()
         self._parked: list[DeviceKey] = []
@@ -101,7 +106,18 @@ class Lane:
         """Queue a message. Its time is ours if it has none, and never the same twice in this lane."""
         entry.stamp_us = self._stamp_us = max(self._stamp_us + 1, entry.raw.received_us)
         self._queue.append(entry)
+        if self._disconnects and entry.raw.refused is None and not entry.raw.will:
+            self.connected(DeviceKey(entry.raw.tenant_id, entry.raw.device_id))
         self._arrived.set()
+
+    def disconnected(self, disconnect: Disconnect) -> None:
+        """Queue a disconnect behind the messages that came before it."""
+        self._disconnects[disconnect.key] = (self._taken + len(self._queue), disconnect)
+        self._arrived.set()
+
+    def connected(self, key: DeviceKey) -> None:
+        """A device is back, or is heard: a disconnect of it that nobody has judged yet never was."""
+        self._disconnects.pop(key, None)
 
     def changed(self, key: DeviceKey) -> None:
         """The registry changed a device of this lane."""
@@ -160,7 +176,7 @@ class Lane:
 
     async def _gather(self) -> Work:
         """Wait for something to do, briefly for more of it, and take it."""
-        while not (self._queue or self._changed or self._is_due()):
+        while not (self._queue or self._disconnects or self._changed or self._is_due()):
             self._idle.set()
             self._arrived.clear()
             await self._wait()
@@ -169,9 +185,11 @@ class Lane:
             await asyncio.sleep(self._config.idle_wait_ms / 1000)
         most = self._config.batch_messages
         messages = [self._queue.popleft() for _ in range(min(len(self._queue), most))]
+        self._taken += len(messages)
         room = min(most - len(messages), _WAKES_BESIDE_MESSAGES) if messages else most
         changed, self._changed = self._changed, []
-        return Work(messages, self._take_due(room), changed)
+        due = self._take_due(room)
+        return Work(messages, self._take_disconnects(), due, changed)
 
     async def _wait(self) -> None:
         next_us = self._timers.next_us()
@@ -198,11 +216,22 @@ class Lane:
                 due.append(key)
         return due
 
+    def _take_disconnects(self) -> list[Disconnect]:
+        """Those before which all messages have been taken."""
+        ready = [
+            disconnect
+            for behind, disconnect in islice(self._disconnects.values(), _WAKES_BESIDE_MESSAGES)
+            if behind <= self._taken
+        ]
+        for disconnect in ready:
+            del self._disconnects[disconnect.key]
+        return ready
+
     async def _carry(self, work: Work) -> None:
-        if work.due and not await self._store_is_up():
+        if (work.due or work.disconnects) and not await self._store_is_up():
             for key in work.due:
                 self._timers.set(key, self._clock.now_us())
-            work.due = []
+            work.due, work.disconnects = [], []
         try:
             if work:
                 await self._pipeline.carry(self, work)

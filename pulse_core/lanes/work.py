@@ -1,4 +1,4 @@
-"""What waits for a lane: submitted messages with whoever waits for their outcomes, due wake-ups, changed devices."""
+"""What waits for a lane: messages with whoever waits for their outcomes, disconnects, due wake-ups, changed devices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from pulse_core.device_connections import Ending
 from pulse_core.records import RETRY_LATER, DeviceKey, Outcome, RawMessage
 
 if TYPE_CHECKING:
@@ -60,27 +61,33 @@ class Entry(Struct):
         self.submission.settle(self.index, outcome)
 
 
+class Disconnect(Struct, frozen=True, gc=False):
+    """The last connection of a device has ended, in a way after which its tenant wants it judged at once."""
+
+    key: DeviceKey
+    source: str
+    """The way in that it had come by."""
+    ending: Ending
+    at_us: int
+
+
 class Work(Struct):
-    """What one batch takes on."""
+    """What one batch takes on, in this order."""
 
     messages: list[Entry] = []
+    disconnects: list[Disconnect] = []
     due: list[DeviceKey] = []
     changed: list[DeviceKey] = []
 
     def __len__(self) -> int:
-        return len(self.messages) + len(self.due) + len(self.changed)
+        return len(self.messages) + len(self.disconnects) + len(self.due) + len(self.changed)
 
     def halves(self) -> tuple[Work, Work]:
         """Two smaller works, in order, that make up this one: to find what makes a batch fail."""
-        if len(self.messages) > 1:
-            middle = len(self.messages) // 2
-            return Work(self.messages[:middle]), Work(self.messages[middle:], self.due, self.changed)
-        if self.messages:
-            return Work(self.messages), Work([], self.due, self.changed)
-        if len(self.due) > 1:
-            middle = len(self.due) // 2
-            return Work([], self.due[:middle]), Work([], self.due[middle:], self.changed)
-        if self.due:
-            return Work([], self.due), Work([], [], self.changed)
-        middle = len(self.changed) // 2
-        return Work([], [], self.changed[:middle]), Work([], [], self.changed[middle:])
+        first, second, left = Work(), Work(), len(self) // 2
+        for name in self.__struct_fields__:
+            these = getattr(self, name)
+            setattr(first, name, these[:left])
+            setattr(second, name, these[left:])
+            left = max(0, left - len(these))
+        return first, second

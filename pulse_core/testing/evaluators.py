@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from pulse_core.api import Device, DeviceKey, Evaluator, Judgement, Listening, MsgType, Reading
 from pulse_core.contributions import KINDS, check_contribution
+from pulse_core.device_connections import STALE_ON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -208,6 +209,18 @@ class EvaluatorContract(ABC):
                 in_time = self.build().wake(self.device, step.answer.memory, Listening(START_US), wake_us)
                 late = self.build().wake(self.device, early.memory, Listening(START_US), wake_us)
                 assert late == in_time, "an early wake-up changed what it decides in time"
+
+    def test_a_disconnect_is_judged_from_what_it_is_given(self) -> None:
+        """Asked again, it answers the same, from memory that was stored, too; and changes nothing that it is given."""
+        for step in self.play(self.story()):
+            for ending in STALE_ON["always"]:
+                device, memory = copy.deepcopy(self.device), copy.deepcopy(step.answer.memory)
+                about = (ending, Listening(START_US), step.now_us)
+                answer = self.build().disconnected(self.device, step.answer.memory, *about)
+                assert self.build().disconnected(self.device, self.stored(memory), *about) == answer
+                assert (self.device, step.answer.memory) == (device, memory), "the memory or the device was changed"
+                if answer is not None:
+                    assert self.stored(answer.memory) == answer.memory, "its memory does not survive storage"
 
     def test_it_judges_while_its_way_in_is_down(self) -> None:
         """A reading may arrive from a source that has just said that it is down."""

@@ -14,6 +14,7 @@ from pulse_core.api import (
     COMMITTED,
     RETRY_LATER,
     Command,
+    ConnectionEvent,
     Credentials,
     Device,
     DeviceKey,
@@ -78,6 +79,8 @@ class FakeIntake:
     back, :meth:`fill` leaves no room, ``script`` dictates outcomes, ``delay_s`` makes commits slow. What happened is
     in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections`` and ``receiving_log``.
     Commands are queued in ``command_store``; the devices' sessions are ``sessions``.
+    in ``committed``, ``refused``, ``submissions``, ``logins``, ``charged``, ``connections``, ``connection_events`` and
+    ``receiving_log``. Commands are queued in ``command_store``.
     """
 
     def __init__(self, devices: Iterable[Device] = (), settings: Settings | None = None) -> None:
@@ -105,6 +108,8 @@ class FakeIntake:
         self.receiving_log: list[bool] = []
         self.connections: list[tuple[DeviceKey, dict[str, str], list[Ending]]] = []
         """What :meth:`connected` was told: the device, the rest, and how it ended."""
+        self.connection_events: list[tuple[DeviceKey, ConnectionEvent, dict[str, str]]] = []
+        """What :meth:`connection_event` was told: the device, the event, and the rest."""
         self.command_store = MemoryCommands()
         self._session_store = MemorySessions()
         self.sessions = self._session_store.held
@@ -270,6 +275,20 @@ class FakeIntake:
     @staticmethod
     def _now_us() -> int:
         return time.time_ns() // 1000
+
+    def connection_event(
+        self,
+        key: DeviceKey,
+        event: ConnectionEvent,
+        *,
+        protocol: str = "",
+        address: str = "",
+        client_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Note it."""
+        about = {"protocol": protocol, "address": address, "client_id": client_id, "detail": detail}
+        self.connection_events.append((key, event, about))
 
     def _follow_commands(self) -> Mailboxes:
         if not self._following:

@@ -48,10 +48,12 @@ async def run_against(door: FakeFrontDoor, folder: Path, **asked: Any) -> tuple[
     [
         {"way": "mqtt", "connections": 8, "window": 16},
         {"way": "mqtt", "connections": 8, "rate": 2000.0},
+        {"way": "mqtt", "connections": 8, "window": 16, "qos": 2},
+        {"way": "mqtt", "connections": 8, "rate": 2000.0, "qos": 2, "version": 5},
         {"way": "http", "connections": 4},
         {"way": "http_batch", "connections": 4, "batch": 10},
     ],
-    ids=["mqtt", "mqtt at a rate", "http", "http in batches"],
+    ids=["mqtt", "mqtt at a rate", "QoS 2", "QoS 2 of MQTT 5 at a rate", "http", "http in batches"],
 )
 async def test_an_honest_peer_that_breaks_connections_passes(tmp_path: Path, asked: dict[str, Any]) -> None:
     door = FakeFrontDoor(break_every=130)
@@ -63,10 +65,21 @@ async def test_an_honest_peer_that_breaks_connections_passes(tmp_path: Path, ask
     assert verdict.holds, str(verdict)
 
 
-async def test_a_loss_is_noticed(tmp_path: Path) -> None:
-    _, _, verdict = await run_against(FakeFrontDoor(forgetful=True), tmp_path, way="mqtt", connections=8, rate=2000.0)
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_loss_is_noticed(tmp_path: Path, qos: int) -> None:
+    asked = {"way": "mqtt", "connections": 8, "rate": 2000.0, "qos": qos}
+    _, _, verdict = await run_against(FakeFrontDoor(forgetful=True), tmp_path, **asked)
     assert verdict.lost
     assert not verdict.doubled
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_what_nobody_acknowledges_is_read(tmp_path: Path, version: int) -> None:
+    asked = {"way": "mqtt", "connections": 8, "window": 16, "qos": 0, "version": version}
+    _, result, verdict = await run_against(FakeFrontDoor(), tmp_path, **asked)
+    assert result["unanswered"] == result["out_of_order"] == 0
+    assert verdict.acknowledged == verdict.shown == result["sent"] > 100
+    assert verdict.holds, str(verdict)
 
 
 async def test_a_double_is_noticed(tmp_path: Path) -> None:

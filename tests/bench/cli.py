@@ -19,6 +19,7 @@ from bench import (
     footprint,
     hanging,
     lists,
+    mqtt_fuzz,
     pages,
     sizes,
     telemetry,
@@ -52,6 +53,7 @@ BENCHES: dict[str, BenchFunction] = {
     "pages": pages.pages,
     "telemetry": telemetry.telemetry,
     "sizes": sizes.sizes,
+    "fuzz": mqtt_fuzz.fuzz,
 }
 
 

@@ -8,6 +8,7 @@ from support.delivery_chaos import experiment as delivery_experiment
 from support.product import Product
 
 KILLS = ("pipeline", "postgres") * 5
+NAMES = {4: "MQTT 3.1.1", 5: "MQTT 5"}
 
 
 def crash(bench: Bench) -> list[Figure]:
@@ -25,10 +26,12 @@ def crash(bench: Bench) -> list[Figure]:
             product.stop()
     calm, killed = outcomes["no kills"], outcomes["kills"]
     verdict = killed.verdict
+    ways = ", ".join(f"{one.acknowledged:,} at QoS {qos} of {NAMES[v]}" for (qos, v), one in killed.verdicts.items())
     return [
         Figure(
             "5 kills (-9) each of the pipeline and of PostgreSQL under load",
-            f"{len(verdict.lost)} lost, {len(verdict.doubled)} visible twice of {verdict.acknowledged:,} acknowledged; "
+            f"{len(verdict.lost)} lost, {len(verdict.doubled)} visible twice of {verdict.acknowledged:,} acknowledged "
+            f"({ways}); "
             f"alerts {'the same' if killed.alerts == calm.alerts else 'differ'} (threshold {THRESHOLD_S:g} s)",
             "0 lost, 0 twice, the same alerts as without kills",
             verdict.holds and killed.alerts == calm.alerts,

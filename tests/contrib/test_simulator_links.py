@@ -54,7 +54,28 @@ async def listener(script: Script) -> AsyncIterator[MqttLink]:
 async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     _, body = await packets.read_packet(reader)
     writer.write(b"\x20\x02\x00\x00")
+    first, subscribed = await packets.read_packet(reader)
+    assert (first, subscribed) == (0x82, b"\xff\xff\x00\x23tenant/tenant-a/device/pump-1/cmd/#\x01")
+    writer.write(b"\x90\x03\xff\xff\x01")
     return body
+
+
+async def test_carries_a_command_out_and_acknowledges_it(capsys: pytest.CaptureFixture[str]) -> None:
+    acknowledged: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await welcome(reader, writer)
+        _, body = await packets.read_packet(reader)
+        topic = b"tenant/tenant-a/device/pump-1/cmd/reboot"
+        writer.write(b"\x32" + bytes([2 + len(topic) + 2 + 2]) + b"\x00" + bytes([len(topic)]) + topic + b"\x00\x07{}")
+        acknowledged.append(b"".join(bytes([first]) + rest for first, rest in [await packets.read_packet(reader)]))
+        writer.write(b"\x40\x02" + body[41:43])
+        await reader.read()
+
+    async with listener(script) as link:
+        assert await link.send("telemetry", b"{}")
+    assert acknowledged == [b"\x40\x00\x07"]
+    assert json.loads(capsys.readouterr().out)["name"] == "reboot"
 
 
 async def test_logs_in_as_contracts_say_and_returns_on_puback() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulse_core.device_connections import MOST_A_DEVICE, DeviceConnection, Ending
+from pulse_core.device_connections import MOST_A_DEVICE, ConnectionEvent, DeviceConnection, Ending
 from pulse_core.errors import StoreUnavailable
 from pulse_core.records import DeviceKey
 from pulse_postgres.device_connections import PostgresDeviceConnections
@@ -38,6 +38,12 @@ def one(number: int = 0, device: str = "tenant-a/one", **more: Any) -> DeviceCon
     return DeviceConnection(uuid.uuid4(), key, "mqtt", "mqtt", "::1", f"{number}", NOW_US + number * S, **more)
 
 
+def refused(number: int = 0, device: str = "tenant-a/one", **more: Any) -> DeviceConnection:
+    at_us = NOW_US + number * S
+    more = {"detail": "TOKEN_INVALID", "event": ConnectionEvent.REFUSED, **more}
+    return one(number, device, ended_us=at_us, **more)
+
+
 async def test_what_began_ends_once(store: PostgresDeviceConnections, database: Database) -> None:
     lasting, short = one(1), one(2, ended_us=NOW_US + 3 * S, ending=Ending.LOST)
     await store.record([lasting, short])
@@ -58,6 +64,28 @@ async def test_of_each_device_the_newest_are_kept(store: PostgresDeviceConnectio
     assert judged(database, look) == [
         ("tenant-a/one", MOST_A_DEVICE, 21), ("tenant-a/two", 1, 0), ("tenant-b/one", 1, 0),
     ]  # fmt: skip
+
+
+async def test_refusals_are_counted_and_drive_no_connection_out(
+    store: PostgresDeviceConnections, database: Database
+) -> None:
+    first = refused(1)
+    await store.record(
+        [one(0), one(2, ended_us=NOW_US + 3 * S, ending=Ending.LOST), first, refused(3, "tenant-z/gone")]
+    )
+    first.times = 7
+    await store.record([first])
+    await store.record([refused(number) for number in range(10, 10 + MOST_A_DEVICE - 1)])
+    look = "SELECT event, count(*), max(times), min(detail) FROM device_connections GROUP BY event ORDER BY event"
+    assert judged(database, look) == [("REFUSED", MOST_A_DEVICE, 7, "TOKEN_INVALID"), (None, 2, 1, "")]
+    await store.record([refused(900), refused(901, event=ConnectionEvent.WILL, detail="telemetry: taken in")])
+    assert judged(database, look) == [
+        ("REFUSED", MOST_A_DEVICE, 1, "TOKEN_INVALID"), ("WILL", 1, 1, "telemetry: taken in"), (None, 2, 1, ""),
+    ]  # fmt: skip
+    await store.end_all_but([])
+    assert judged(database, "SELECT count(*) FROM device_connections WHERE reason = 'SERVER_STOPPED'") == [(1,)]
+    await store.drop_before(NOW_US + 5 * S)
+    assert judged(database, "SELECT min(client_id::int) FROM device_connections WHERE event IS NOT NULL") == [(10,)]
 
 
 async def test_a_device_that_is_gone_has_no_history(store: PostgresDeviceConnections, database: Database) -> None:

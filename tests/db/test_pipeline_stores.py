@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from pulse_core.device_connections import STALE_ON
 from pulse_core.errors import ConfigError, StoreUnavailable
 from pulse_core.records import Device, DeviceKey, Route, partition_of
 from pulse_core.settings import Settings
@@ -54,7 +55,11 @@ async def test_the_registry_knows_what_admission_needs(registry: PostgresRegistr
         " WHERE (tenant_id, device_id) = ('tenant-a', 'dev-1') RETURNING true",
     )
     judged(database, "UPDATE devices SET revoked_at = now() WHERE device_id = 'dev-3' RETURNING true")
-    judged(database, "UPDATE tenants SET stale_after_s = 60.5 WHERE tenant_id = 'tenant-a' RETURNING true")
+    judged(
+        database,
+        "UPDATE tenants SET stale_after_s = 60.5, stale_on_disconnect = 'lost' WHERE tenant_id = 'tenant-a'"
+        " RETURNING true",
+    )
     judged(database, "UPDATE tenants SET status = 'SUSPENDED' WHERE tenant_id = 'tenant-b' RETURNING true")
     ((one_hash, old_hash),) = judged(database, "SELECT sha256('one'), sha256('old')")
     full = Device(
@@ -67,6 +72,7 @@ async def test_the_registry_knows_what_admission_needs(registry: PostgresRegistr
         previous_until_us=1_893_553_445_678_901,
         stale_after_s=5,
         tenant_active=True,
+        stale_on=STALE_ON["lost"],
     )
     devices = {str(device.key): device for device in await registry.load()}
     assert sorted(devices) == ["tenant-a/dev-1", "tenant-a/dev-2", "tenant-b/dev-1", "tenant-b/dev-3"]
@@ -78,9 +84,10 @@ async def test_the_registry_knows_what_admission_needs(registry: PostgresRegistr
         token_hash=None,
         partition=partition_of("tenant-a", "dev-2"),
         stale_after_s=60.5,
+        stale_on=STALE_ON["lost"],
     )
     assert (devices["tenant-b/dev-3"].revoked, devices["tenant-b/dev-3"].tenant_active) == (True, False)
-    assert devices["tenant-b/dev-1"].stale_after_s is None
+    assert (devices["tenant-b/dev-1"].stale_after_s, devices["tenant-b/dev-1"].stale_on) == (None, frozenset())
     assert await registry.find(full.key) == full
     assert await registry.find(DeviceKey("tenant-b", "dev-2")) is None
     assert {str(device.key) for device in await registry.of_tenant("tenant-b")} == {

@@ -133,6 +133,9 @@ async def test_of_a_tenant_at_work_nobody_removes_readings_or_refusals(filled: D
 async def test_changes_are_audited_with_old_and_new_and_suspending_twice_keeps_the_time(
     tenants: Tenants, filled: Database
 ) -> None:
+    assert (await tenants.change(OURS, {}, actor="somebody"))["stale_on_disconnect"] == "never"
+    chosen = await tenants.change(OURS, {"stale_on_disconnect": "lost"}, actor="somebody")
+    assert chosen["stale_on_disconnect"] == "lost"
     changed = await tenants.change(OURS, {"name": "Ours", "stale_after_s": 60.0}, actor="me")
     assert (changed["name"], changed["stale_after_s"], changed["status"]) == ("Ours", 60.0, "ACTIVE")
     first = await tenants.change(OURS, SUSPEND, actor="me")

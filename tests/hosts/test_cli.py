@@ -90,7 +90,8 @@ def test_a_plugin_that_cannot_be_loaded_is_shown_with_what_to_do(
 
 
 def test_a_device_from_registration_to_revocation(pulse: Callable[..., Result], database: Database) -> None:
-    ok(pulse("tenants", "add", "tenant-a", "--name", "Aurora", "--stale-after", "20"))
+    ok(pulse("tenants", "add", "tenant-a", "--name", "Aurora", "--stale-after", "20", "--stale-on-disconnect", "lost"))
+    assert json.loads(ok(pulse("tenants", "list", "--json")))[0]["stale_on_disconnect"] == "lost"
     ok(pulse("devices", "add", "tenant-a", "dev-1", "--site", "site-1", "--name", "Pump [1]"))
     code = ok(pulse("devices", "code", "tenant-a", "dev-1")).strip()
     token = ok(pulse("devices", "activate", code)).strip()
@@ -158,6 +159,7 @@ def test_an_integrations_secret_is_given_unseen_and_never_shown(
     [
         (["tenants", "add", "a b"], 2, "tenant_id"),
         (["tenants", "add", "t", "--stale-after", "-1"], 2, "stale_after_s"),
+        (["tenants", "add", "t", "--stale-on-disconnect", "maybe"], 2, "lost"),
         (["devices", "add", "tenant-a", "dev-1", "--site", "s"], 1, "no tenant"),
         (["devices", "code", "tenant-a", "nobody"], 1, "no such device"),
         (["devices", "list", "--status", "ASLEEP"], 2, "status"),

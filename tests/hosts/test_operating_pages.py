@@ -17,7 +17,7 @@ from pulse_core.settings import Settings
 from pulse_postgres.pool import open_pool
 from pulse_postgres.settings import PostgresSettings
 from pulse_server.payloads import MOST_BYTES, MOST_CHARACTERS, readable, visible
-from pulse_server.reasons import EXPLAINED
+from pulse_server.reasons import BRIEFLY, EXPLAINED
 from pulse_server.web.operator.refusal_bars import HEIGHT, bars_of
 from support import two_tenants
 from support.admin import Admin, admin_api
@@ -102,7 +102,7 @@ async def test_every_text_stays_text(browser: Browser, database: Database) -> No
 
 
 def test_every_reason_is_explained() -> None:
-    assert set(EXPLAINED) == set(Reason)
+    assert set(EXPLAINED) == set(BRIEFLY) == set(Reason)
     for reason, each in EXPLAINED.items():
         assert each.what.endswith("."), reason
         assert each.remedy.endswith("."), reason

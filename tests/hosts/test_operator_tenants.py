@@ -43,7 +43,16 @@ async def test_a_tenant_is_renamed_suspended_and_resumed(admin: Admin, operator:
 
 
 @pytest.mark.parametrize(
-    "body", [{"status": "GONE"}, {"status": None}, {"name": None}, {"tenant_id": "other"}, {"stale_after_s": 0}]
+    "body",
+    [
+        {"status": "GONE"},
+        {"status": None},
+        {"name": None},
+        {"tenant_id": "other"},
+        {"stale_after_s": 0},
+        {"stale_on_disconnect": "sometimes"},
+        {"stale_on_disconnect": None},
+    ],
 )
 async def test_what_cannot_be_is_422(operator: Caller, database: Database, body: dict[str, object]) -> None:
     before = judged(database, "SELECT * FROM tenants")

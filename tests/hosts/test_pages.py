@@ -45,6 +45,13 @@ PATHS = [
     "/customer/telemetry/exports",
     f"/customer/deliveries/{an_id(OURS)}/batch",
 ]
+EVENTS = """
+    INSERT INTO device_connections (tenant_id, connection_id, device_id, source, protocol, client_id, detail, event,
+        connected_at, disconnected_at)
+    SELECT tenant_id, gen_random_uuid(), device_id, %(evil)s::text, %(evil)s::text, client_id, detail,
+        unnest(ARRAY['REFUSED', 'WILL']), now(), now()
+    FROM device_connections
+"""
 FORMS = [
     "/customer/devices/new",
     "/customer/devices/d/edit",
@@ -141,7 +148,8 @@ async def test_every_text_stays_text(browser: Browser, database: Database) -> No
         "UPDATE alerts SET summary = %(evil)s::text, details = jsonb_build_object(%(evil)s::text, %(evil)s::text)",
         "UPDATE alert_changes SET note = %(evil)s::text, actor = %(evil)s::text",
         "UPDATE integrations SET name = %(evil)s::text, config = jsonb_build_object('url', %(evil)s::text)",
-        "UPDATE device_connections SET client_id = %(evil)s::text, address = %(evil)s::text",
+        "UPDATE device_connections SET client_id = %(evil)s::text, address = %(evil)s::text, detail = %(evil)s::text",
+        EVENTS,
         "UPDATE device_commands SET payload = to_json(%(evil)s::text)",
         "UPDATE metric_catalogue SET unit = %(evil)s::text, description = %(evil)s::text, updated_by = %(evil)s::text",
         "UPDATE telemetry SET msg_type = 'event', metrics = jsonb_build_object(%(evil)s::text, %(evil)s::text)",

@@ -77,6 +77,21 @@ async def test_what_cannot_be_made_is_told_beside_its_field(
     assert tenants(database) == before
 
 
+async def test_it_is_chosen_whether_a_disconnect_is_stale_at_once(browser: Browser, database: Database) -> None:
+    look = "SELECT stale_on_disconnect FROM tenants WHERE tenant_id = 'tenant-a'"
+    assert (await send(browser, f"{HERE}/edit", {"name": "Us"})).to == HERE
+    assert (judged(database, look), "as soon as" in (await browser.go(HERE)).text) == ([("never",)], False)
+    for choice, said in (
+        ("lost", "or as soon as its connection is lost"),
+        ("always", "as soon as it has disconnected"),
+    ):
+        assert (await send(browser, f"{HERE}/edit", {"stale_on_disconnect": choice})).to == HERE
+        assert judged(database, look) == [(choice,)]
+        assert said in (await browser.go(HERE)).text
+    assert (await send(browser, f"{HERE}/edit", {"name": "We"})).to == HERE
+    assert judged(database, look) == [("always",)], "the form shows what is chosen"
+
+
 async def test_a_tenant_is_renamed_unless_somebody_was_faster(browser: Browser, database: Database) -> None:
     assert (await send(browser, f"{HERE}/edit", {"name": "Us", "stale_after_s": "30"})).to == HERE
     assert (await send(browser, f"{HERE}/edit", {"stale_after_s": ""})).to == HERE

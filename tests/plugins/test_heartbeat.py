@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pulse_core import ingest
-from pulse_core.api import DeviceStatus, Finding, Listening, RawMessage, Reading, Severity
+from pulse_core.api import DeviceStatus, Ending, Finding, Judgement, Listening, RawMessage, Reading, Severity
+from pulse_core.device_connections import STALE_ON
 from pulse_core.settings import Settings
 from pulse_heartbeat import NO_HEARTBEAT, Heard, HeartbeatConfig, HeartbeatEvaluator
 from support.memory import START_US, a_device
@@ -44,6 +46,32 @@ def test_a_silent_device_is_stale_after_its_threshold_and_back_at_its_next_word(
     back = heartbeat.observe(DEVICE, silent.memory, reading(START_US + 50 * S), ALWAYS, START_US + 50 * S)
     assert back.status is DeviceStatus.ONLINE
     assert back.findings == (Finding(NO_HEARTBEAT, active=False),)
+
+
+@pytest.mark.parametrize("ending", sorted(STALE_ON["always"]))
+def test_a_device_that_disconnects_is_stale_at_once_and_back_at_its_next_word(ending: Ending) -> None:
+    heartbeat, now_us = evaluator(), START_US + 2 * S
+    gone = heartbeat.disconnected(DEVICE, Heard(START_US), ending, ALWAYS, now_us)
+    assert gone is not None
+    assert (gone.status, gone.wake_at_us, gone.memory) == (DeviceStatus.STALE, None, Heard(START_US, stale=True))
+    (finding,) = gone.findings
+    assert (finding.alert_type, finding.active, finding.severity, finding.confidence) == (
+        NO_HEARTBEAT, True, Severity.MAJOR, 0.9,
+    )  # fmt: skip
+    assert finding.summary.startswith("dev-1 has disconnected (")
+    assert finding.details == {"last_seen_at": "2027-01-15T08:00:00.000+00:00", "disconnected": ending}
+    assert heartbeat.disconnected(DEVICE, gone.memory, ending, ALWAYS, now_us + S) is None, "that is known"
+    back = heartbeat.observe(DEVICE, gone.memory, reading(now_us + S), ALWAYS, now_us + S)
+    assert (back.status, back.findings) == (DeviceStatus.ONLINE, (Finding(NO_HEARTBEAT, active=False),))
+
+
+def test_a_last_will_is_no_sign_of_life_unless_it_is_the_first_ever_heard() -> None:
+    heartbeat, will = evaluator(), replace(reading(START_US + 9 * S), will=True)
+    unmoved = heartbeat.observe(DEVICE, Heard(START_US), will, ALWAYS, START_US + 9 * S)
+    assert unmoved == Judgement(Heard(START_US), (), START_US + 30 * S)
+    gone = Heard(START_US, stale=True)
+    assert heartbeat.observe(DEVICE, gone, will, ALWAYS, START_US + 9 * S) == Judgement(gone)
+    assert heartbeat.observe(DEVICE, None, will, ALWAYS, START_US + 9 * S).wake_at_us == START_US + 39 * S
 
 
 def test_a_device_has_its_own_threshold() -> None:

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse_mqtt import codec311 as codec
+from pulse_mqtt import wire
+from pulse_mqtt.login import read_connect, version_of
+from pulse_mqtt.packets import V311, Connect, Subscribe, Unsubscribe, Will
 from support import mqtt311 as mqtt
 
 LIMIT = 100_000
@@ -20,7 +23,7 @@ _FILTER = st.lists(_LEVEL, min_size=1, max_size=4).map("/".join).filter(bool) | 
 
 
 def body_of(packet: bytes) -> bytes:
-    header = codec.read_header(packet, 0, LIMIT)
+    header = wire.read_header(packet, 0, LIMIT)
     assert header is not None
     assert header[2] == len(packet)
     return packet[header[1] :]
@@ -32,7 +35,7 @@ def frames_of(chunks: list[bytes]) -> list[bytes]:
     for chunk in chunks:
         rest += chunk
         pos = 0
-        while (header := codec.read_header(rest, pos, LIMIT)) is not None and header[2] <= len(rest):
+        while (header := wire.read_header(rest, pos, LIMIT)) is not None and header[2] <= len(rest):
             found.append(rest[pos : header[2]])
             pos = header[2]
         rest = rest[pos:]
@@ -64,11 +67,11 @@ def test_frames_are_the_same_byte_by_byte() -> None:
 @given(_TOPIC, st.binary(max_size=300), st.integers(0, 2), _PACKET_ID, st.booleans())
 def test_publish_round_trip(topic: str, payload: bytes, qos: int, packet_id: int, retain: bool) -> None:
     packet = mqtt.publish(topic, payload, qos, packet_id, retain=retain, dup=qos > 0)
-    header = codec.read_header(packet, 0, LIMIT)
+    header = wire.read_header(packet, 0, LIMIT)
     assert header is not None
     ident = packet_id.to_bytes(2, "big") if qos else b""
     assert codec.read_publish(packet, *header) == (topic.encode(), qos, ident, payload)
-    assert codec.topic_name(topic.encode()) == topic
+    assert wire.topic_name(topic.encode()) == topic
 
 
 @given(
@@ -90,22 +93,24 @@ def test_connect_round_trip(
     if username is None:
         password = None
     packet = mqtt.connect(username, password, client_id, clean=clean, keepalive_s=keepalive_s, will=will)
-    assert codec.read_connect(body_of(packet)) == codec.Connect(client_id, clean, keepalive_s, username, password)
+    assert read_connect(body_of(packet), V311) == Connect(
+        V311, client_id, clean, keepalive_s, username, password, Will(*will, qos=0, retain=False) if will else None
+    )
 
 
 @given(_PACKET_ID, st.lists(st.tuples(_FILTER, st.integers(0, 2)), min_size=1, max_size=4))
 def test_subscribe_and_unsubscribe_round_trip(packet_id: int, filters: list[tuple[str, int]]) -> None:
     ident = packet_id.to_bytes(2, "big")
-    assert codec.read_subscribe(body_of(mqtt.subscribe(packet_id, *filters))) == (ident, filters)
+    assert codec.read_subscribe(body_of(mqtt.subscribe(packet_id, *filters))) == Subscribe(ident, filters)
     names = [name for name, _ in filters]
-    assert codec.read_unsubscribe(body_of(mqtt.unsubscribe(packet_id, *names))) == (ident, names)
+    assert codec.read_unsubscribe(body_of(mqtt.unsubscribe(packet_id, *names))) == Unsubscribe(ident, names)
 
 
-@given(st.integers(0, codec.MAX_REMAINING))
+@given(st.integers(0, wire.MAX_REMAINING))
 def test_remaining_length_round_trip(count: int) -> None:
-    encoded = codec.remaining_length(count)
+    encoded = wire.remaining_length(count)
     assert encoded == mqtt.length(count)
-    header = codec.read_header(b"\x30" + encoded, 0, codec.MAX_REMAINING)
+    header = wire.read_header(b"\x30" + encoded, 0, wire.MAX_REMAINING)
     assert header == (0x30, 1 + len(encoded), 1 + len(encoded) + count)
 
 
@@ -120,21 +125,22 @@ def test_answers_are_whole_packets(packet_id: int, codes: list[int]) -> None:
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_are_read_or_refused(data: bytes) -> None:
     for read in (
-        codec.read_connect,
+        version_of,
+        lambda body: read_connect(b"\0\4MQTT\4" + body, V311),
         codec.read_subscribe,
         codec.read_unsubscribe,
-        codec.read_packet_id,
-        codec.topic_name,
+        codec.read_acknowledgement,
+        wire.topic_name,
     ):
         try:
             read(data)
-        except codec.PacketError:
+        except wire.PacketError:
             continue
     try:
-        header = codec.read_header(data, 0, LIMIT)
+        header = wire.read_header(data, 0, LIMIT)
         if header is not None and header[2] <= len(data):
             codec.read_publish(data, *header)
-    except codec.PacketError:
+    except wire.PacketError:
         return
 
 
@@ -144,7 +150,7 @@ def test_arbitrary_bodies_of_publish(body: bytes) -> None:
         packet = mqtt.packet(first, body)
         try:
             topic, _, _, payload = codec.read_publish(packet, first, 2, len(packet))
-        except codec.PacketError:
+        except wire.PacketError:
             continue
         assert len(topic) + len(payload) <= len(body)
 
@@ -165,16 +171,16 @@ def test_arbitrary_bodies_of_publish(body: bytes) -> None:
     ],
 )
 def test_a_connect_that_is_none(body: bytes) -> None:
-    with pytest.raises(codec.PacketError) as caught:
-        codec.read_connect(body)
-    assert not isinstance(caught.value, codec.UnsupportedProtocolError)
+    with pytest.raises(wire.PacketError) as caught:
+        read_connect(body, version_of(body))
+    assert not isinstance(caught.value, wire.UnsupportedProtocolError)
 
 
 @pytest.mark.parametrize("topic_filter", ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a\0", "##"])
 def test_a_topic_filter_that_is_none(topic_filter: str) -> None:
-    with pytest.raises(codec.PacketError):
+    with pytest.raises(wire.PacketError):
         codec.read_subscribe(body_of(mqtt.subscribe(1, (topic_filter, 0))))
-    with pytest.raises(codec.PacketError):
+    with pytest.raises(wire.PacketError):
         codec.read_unsubscribe(body_of(mqtt.unsubscribe(1, topic_filter)))
 
 
@@ -183,14 +189,14 @@ def test_a_topic_filter_that_is_none(topic_filter: str) -> None:
     [b"", b"\0", b"\0\1", b"\0\0\0\1a\0", b"\0\1\0\1a\3", b"\0\1\0\1a", b"\0\1\0\2a\0"],
 )
 def test_a_subscribe_that_is_none(body: bytes) -> None:
-    with pytest.raises(codec.PacketError):
+    with pytest.raises(wire.PacketError):
         codec.read_subscribe(body)
 
 
 @pytest.mark.parametrize("topic", [b"", b"a/+", b"#", b"a\0", b"\xff", b"\xed\xa0\x80", b"\xc0\xaf"])
 def test_a_topic_name_that_is_none(topic: bytes) -> None:
-    with pytest.raises(codec.PacketError):
-        codec.topic_name(topic)
+    with pytest.raises(wire.PacketError):
+        wire.topic_name(topic)
 
 
 @pytest.mark.parametrize(
@@ -198,5 +204,5 @@ def test_a_topic_name_that_is_none(topic: bytes) -> None:
     [b"\x30\x80\x80\x80\x80\x01", b"\x30\xff\xff\xff\xff", b"\x30\xff\xff\xff\x7f"],
 )
 def test_a_length_that_is_none(packet: bytes) -> None:
-    with pytest.raises(codec.PacketError):
-        codec.read_header(packet, 0, LIMIT)
+    with pytest.raises(wire.PacketError):
+        wire.read_header(packet, 0, LIMIT)

@@ -196,7 +196,7 @@ async def test_it_tells_of_each_connection_and_how_it_ended(
         key, said, endings = here.intake.connections[0]
         assert (key, said) == (
             DeviceKey("tenant-a", "device-1"),
-            {"protocol": "mqtt", "address": "127.0.0.1", "client_id": "client-1"},
+            {"protocol": "mqtt/3.1.1", "address": "127.0.0.1", "client_id": "client-1"},
         )
         assert endings == []
         await happens(here, device)

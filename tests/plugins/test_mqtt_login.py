@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pulse_core.api import DeviceKey, Reason
-from pulse_mqtt.connection import WINDOW_MESSAGES
+from pulse_mqtt.conversation import WINDOW_MESSAGES
 from support import mqtt311 as mqtt
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, door
 from support.waiting import until
@@ -37,7 +37,7 @@ async def test_login() -> None:
         pytest.param(mqtt.connect("tenant-a/🙂", TOKEN), 4, id="emoji"),
         pytest.param(mqtt.connect(ALIAS, TOKEN, "", clean=False), 2, id="no client id, no clean session"),
         pytest.param(mqtt.connect(ALIAS, TOKEN, level=3, name=b"MQIsdp"), 1, id="3.1"),
-        pytest.param(mqtt.connect(ALIAS, TOKEN, level=5), 1, id="5"),
+        pytest.param(mqtt.connect(ALIAS, TOKEN, level=6), 1, id="6"),
         pytest.param(mqtt.connect(ALIAS, TOKEN, name=b"HTTP"), 1, id="another protocol"),
     ],
 )
@@ -76,7 +76,7 @@ async def test_login_while_the_database_is_down() -> None:
 async def test_a_will_is_accepted_and_an_empty_client_id_with_a_clean_session() -> None:
     async with door() as here, mqtt.connected(here.address) as one, mqtt.connected(here.address) as two:
         for device in (one, two):
-            device.write(mqtt.connect(ALIAS, TOKEN, "", will=("any/topic", b"gone")))
+            device.write(mqtt.connect(ALIAS, TOKEN, "", will=(TOPIC, b"gone")))
             assert await device.read() == ACCEPTED
         for device in (one, two):
             device.write(mqtt.PINGREQ)

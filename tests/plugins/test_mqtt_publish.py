@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pulse_core.api import DeviceKey, Outcome, Reason, Verdict
-from pulse_mqtt.connection import WINDOW_MESSAGES
+from pulse_mqtt.conversation import WINDOW_MESSAGES
 from support import mqtt311 as mqtt
 from support.bad_input import BODIES, GOOD
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, Door, door

@@ -32,6 +32,10 @@ def message(number: int) -> RawMessage:
     return RawMessage("tenant-a", "device-1", "telemetry", b"%d" % number, 0, "mqtt", authenticated=True)
 
 
+def window_of(intake: FakeIntake, owner: Owner) -> Window:
+    return Window(intake, owner, set(), lambda acknowledgement, _outcome: acknowledgement)
+
+
 def payloads(intake: FakeIntake) -> list[bytes]:
     return [one.payload for one in intake.committed]
 
@@ -43,12 +47,12 @@ def intake() -> FakeIntake:
 
 async def test_what_comes_later_waits_behind_what_has_no_room(intake: FakeIntake) -> None:
     owner = Owner()
-    window = Window(intake, owner)
+    window = window_of(intake, owner)
     intake.fill()
-    window.submit([message(1)], b"1", 1)
+    window.submit([message(1)], [b"1"], 1)
     intake.room_for = None
     intake.script.extend([COMMITTED] * 2)
-    window.submit([message(2)], b"2", 1)
+    window.submit([message(2)], [b"2"], 1)
     await asyncio.sleep(0.05)
     assert (owner.acknowledged, intake.committed, owner.waits) == (b"", [], [True])
     assert window.undecided == 2
@@ -60,10 +64,10 @@ async def test_what_comes_later_waits_behind_what_has_no_room(intake: FakeIntake
 
 async def test_a_late_refusal_holds_back_acknowledgements_but_not_outcomes(intake: FakeIntake) -> None:
     owner = Owner()
-    window = Window(intake, owner)
+    window = window_of(intake, owner)
     intake.hold()
-    window.submit([message(1), message(2), message(3)], b"123", 3)
-    window.submit([message(4)], b"4", 1)
+    window.submit([message(1), message(2), message(3)], [b"1", b"2", b"3"], 3)
+    window.submit([message(4)], [b"4"], 1)
     first, second = intake.pending
     intake.script.append(COMMITTED)
     intake.decide(second)
@@ -82,11 +86,11 @@ async def test_a_late_refusal_holds_back_acknowledgements_but_not_outcomes(intak
 
 async def test_a_drain_forgets_what_turns_out_to_have_no_room(intake: FakeIntake) -> None:
     owner = Owner()
-    window = Window(intake, owner)
+    window = window_of(intake, owner)
     intake.hold()
-    window.submit([message(1)], b"1", 1)
-    window.submit([message(2)], b"2", 1)
-    window.submit([message(3)], b"3", 1)
+    window.submit([message(1)], [b"1"], 1)
+    window.submit([message(2)], [b"2"], 1)
+    window.submit([message(3)], [b"3"], 1)
     window.drain()
     assert window.undecided == 3
     intake.script.extend([COMMITTED, RETRY_LATER, COMMITTED])
@@ -97,10 +101,10 @@ async def test_a_drain_forgets_what_turns_out_to_have_no_room(intake: FakeIntake
 
 async def test_a_closed_window_says_nothing(intake: FakeIntake) -> None:
     owner = Owner()
-    window = Window(intake, owner)
+    window = window_of(intake, owner)
     intake.hold()
     intake.script.extend([COMMITTED] * 2)
-    window.submit([message(1)], b"1", 1)
+    window.submit([message(1)], [b"1"], 1)
     window.close()
     intake.release()
     await asyncio.sleep(0)
@@ -115,6 +119,6 @@ async def test_an_intake_that_cannot_say_when_there_is_room(intake: FakeIntake) 
     owner = Owner()
     broken = Broken()
     broken.fill()
-    Window(broken, owner).submit([message(1)], b"1", 1)
+    window_of(broken, owner).submit([message(1)], [b"1"], 1)
     await until(lambda: owner.failures)
     assert owner.acknowledged == b""

@@ -32,6 +32,10 @@ ALERTS_WITHIN_S = 60.0
 _ROOM_FOR_SILENCE_S = 0.5
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
+Way = tuple[int, int]
+"""A QoS and a version of MQTT (4: 3.1.1)."""
+WAYS: tuple[Way, ...] = ((1, 4), (2, 5))
+
 AlertsSeen = Counter[tuple[str, str, str]]
 """How many alerts of each (device_id, alert_type, status)."""
 
@@ -40,11 +44,22 @@ AlertsSeen = Counter[tuple[str, str, str]]
 class Outcome:
     """What a run left behind. ``books``: what ``pulse ledger`` said at the end."""
 
-    verdict: Verdict
+    verdicts: dict[Way, Verdict]
     alerts: AlertsSeen
     acknowledged_per_s: float
     kills: tuple[str, ...]
     books: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """All ways together; devices are numbered within their way."""
+        each = self.verdicts.values()
+        return Verdict(
+            sum(one.acknowledged for one in each),
+            sum(one.shown for one in each),
+            tuple(lost for one in each for lost in one.lost),
+            tuple(doubled for one in each for doubled in one.doubled),
+        )
 
     def counted(self, line: str) -> dict[str, int]:
         """Both sides of a line of the ledger."""
@@ -55,7 +70,17 @@ class Outcome:
 class Fleet:
     """Devices and the generator that speaks for them."""
 
-    def __init__(self, product: Product, folder: Path, name: str, devices: list[Device], rate: float) -> None:
+    def __init__(
+        self,
+        product: Product,
+        folder: Path,
+        name: str,
+        devices: list[Device],
+        rate: float,
+        *,
+        qos: int = 1,
+        version: int = 4,
+    ) -> None:
         self.devices = devices
         self.ledger = folder / f"{name}.ledger"
         spec = LoadSpec(
@@ -68,6 +93,8 @@ class Fleet:
             warmup_s=0.1,
             drain_s=60.0,
             ledger=str(self.ledger),
+            qos=qos,
+            version=version,
         )
         self._generator = Generator(folder, name, asdict(spec))
         self._generator.connected()
@@ -84,6 +111,10 @@ class Fleet:
 
     def _acknowledged(self) -> dict[int, set[int]]:
         return read_ledger(self.ledger) if self.ledger.exists() else {}
+
+    def judged(self, product: Product) -> Verdict:
+        """What was acknowledged beside what the platform shows."""
+        return judge(read_ledger(self.ledger), product.shown_seqs(self.devices))
 
     def stop(self) -> dict[str, Any]:
         """Send no more, wait for what is unanswered, and return the generator's result."""
@@ -105,37 +136,45 @@ def experiment(
     rate: float = 1500.0,
     between_s: tuple[float, float] = (0.8, 1.8),
     seed: int | None = None,
+    ways: Sequence[Way] = WAYS,
 ) -> Outcome:
-    """Run the script on a running product that has no devices yet; ``kills`` names processes, in order."""
+    """Run the script on a running product that has no devices yet; ``kills`` names processes, in order.
+
+    The load devices are split among ``ways``.
+    """
     chance = random.Random(seed)
     product.raise_limits()
-    load = product.add_devices("load", load_devices, prefix="load", stale_after_s=3600)
+    each = load_devices // len(ways)
+    load = {
+        way: product.add_devices("load", each, prefix="load-qos{}-version{}".format(*way), stale_after_s=3600)
+        for way in ways
+    }
     silent = product.add_devices("watched", watched // 2, prefix="silent", stale_after_s=THRESHOLD_S)
     steady = product.add_devices("watched", watched - watched // 2, prefix="steady")
     tell_nobody_of(product, "watched")
+    loads = [
+        Fleet(product, folder, "load-{}-{}".format(*way), devices, rate / len(ways), qos=way[0], version=way[1])
+        for way, devices in load.items()
+    ]
     fleets = {
-        name: Fleet(product, folder, name, devices, speed)
-        for name, devices, speed in (
-            ("load", load, rate),
-            ("silent", silent, 2.0 * len(silent)),
-            ("steady", steady, 2.0 * len(steady)),
-        )
+        name: Fleet(product, folder, name, devices, 2.0 * len(devices))
+        for name, devices in (("silent", silent), ("steady", steady))
     }
     try:
         silence = _kill_in_turn(product, kills, chance, between_s, fleets["silent"].stop)
-        result = fleets["load"].stop()
-        assert result["unanswered"] == result["out_of_order"] == 0, result
+        results = [fleet.stop() for fleet in loads]
+        assert not any(result["unanswered"] + result["out_of_order"] for result in results), results
         silence()
         _wait_for_alerts(product, "OPEN", len(silent))
         back = Fleet(product, folder, "back", silent, 2.0 * len(silent))
         fleets["back"] = back
         _wait_for_alerts(product, "CLOSED", len(silent))
         alerts = alerts_of(product, "watched")
-        seconds = max(1, len(result["per_second"]))
-        verdict = judge(read_ledger(fleets["load"].ledger), product.shown_seqs(load))
-        return Outcome(verdict, alerts, result["acknowledged"] / seconds, tuple(kills), product.ledger())
+        rates = [result["acknowledged"] / max(1, len(result["per_second"])) for result in results]
+        verdicts = {way: fleet.judged(product) for way, fleet in zip(ways, loads, strict=True)}
+        return Outcome(verdicts, alerts, sum(rates), tuple(kills), product.ledger())
     finally:
-        for fleet in fleets.values():
+        for fleet in (*loads, *fleets.values()):
             fleet.kill()
 
 

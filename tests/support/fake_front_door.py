@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from support.load_stats import LoadSpec
 
 
+MQTT311 = 4
+PUBLISH, PINGREQ = 3, 0xC0
+
+
 class FakeFrontDoor:
     """Keeps what it is sent, acknowledges it, and now and then breaks a connection between the two.
 
@@ -49,22 +53,30 @@ class FakeFrontDoor:
             if first == b"P":
                 await self._http(reader, writer)
             else:
-                await self._packet(reader)
-                writer.write(b"\x20\x02\x00\x00")
-                await self._mqtt(reader, writer)
+                version = (await self._packet(reader))[6]
+                writer.write(b"\x20\x02\x00\x00" if version == MQTT311 else b"\x20\x03\x00\x00\x00")
+                await self._mqtt(reader, writer, version)
         except (OSError, EOFError):
             pass
         finally:
             writer.close()
 
-    async def _mqtt(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readexactly(1):
+    async def _mqtt(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int) -> None:
+        while True:
+            first = (await reader.readexactly(1))[0]
             body = await self._packet(reader)
-            end = 2 + int.from_bytes(body[:2], "big")
-            self._keep(body[2:end].decode().split("/")[3], body[end + 2 :])
-            self._break_now_and_then()
-            writer.write(b"\x40\x02" + body[end : end + 2])
+            if first >> 4 == PUBLISH:
+                writer.write(self._published(first >> 1 & 3, body, version))
+            else:
+                writer.write(b"\xd0\x00" if first == PINGREQ else b"\x70\x02" + body[:2])
             await writer.drain()
+
+    def _published(self, qos: int, body: bytes, version: int) -> bytes:
+        end = 2 + int.from_bytes(body[:2], "big")
+        payload_at = end + (2 if qos else 0) + (version != MQTT311)
+        self._keep(body[2:end].decode().split("/")[3], body[payload_at:])
+        self._break_now_and_then()
+        return (b"", b"\x40\x02", b"\x50\x02")[qos] + (body[end : end + 2] if qos else b"")
 
     async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

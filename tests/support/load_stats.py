@@ -17,7 +17,8 @@ class LoadSpec:
 
     ``rate`` is messages a second, open loop; None keeps ``window`` messages (requests for HTTP: one) in flight on each
     connection. ``seconds`` counts after ``warmup_s``; a SIGTERM ends it earlier. ``drain_s`` is how long to wait for
-    what is still unanswered then.
+    what is still unanswered then. ``qos``, ``version`` (4: MQTT 3.1.1) and ``tls_ca`` (a PEM file; the certificate is
+    for ``localhost``) are for MQTT; at QoS 0 a message counts as acknowledged when the peer has read it.
     """
 
     way: Literal["mqtt", "http", "http_batch"]
@@ -33,6 +34,9 @@ class LoadSpec:
     first_seq: int = 1_000_000
     ledger: str | None = None
     host: str = "127.0.0.1"
+    qos: int = 1
+    version: int = 4
+    tls_ca: str | None = None
 
 
 @dataclass

@@ -11,9 +11,15 @@ if TYPE_CHECKING:
 
 FIRST_SEQ = 1_000_000
 """Seven digits, and so it stays: every message of a device has the same length."""
-PUBACKS = b"".join(b"\x40\x02" + struct.pack("!H", number) for number in range(1, 0x10000))
-"""Every PUBACK there is, in the order of packet ids: a burst of acknowledgements is one slice of this."""
 LAST_ID = 0xFFFF
+PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
+PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
+SESSION_S = 3600
+"""For how long a session of QoS 2 outlives its connection."""
+MQTT5 = 5
+_RECEIVE_MAXIMUM = 0x21
+_SIZES = {0x11: 4, 0x13: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2A: 1}
+"""Bytes of the properties of a CONNACK that are no strings."""
 _READINGS = tuple(
     b',"metrics":{"temp_c":%d.%d,"humidity_pct":%d.5,"battery_pct":%d}}'
     % (20 + n % 10, n % 10, 40 + n % 10, 50 + n % 50)
@@ -22,16 +28,20 @@ _READINGS = tuple(
 
 
 class DeviceWords:
-    """One device's bytes: its login, the fixed parts of its messages."""
+    """One device's bytes: its login, the fixed parts of its messages, over MQTT with this QoS and version (4 or 5)."""
 
-    def __init__(self, tenant_id: str, device_id: str, site_id: str, token: str) -> None:
+    def __init__(
+        self, tenant_id: str, device_id: str, site_id: str, token: str, *, qos: int = 1, version: int = 4
+    ) -> None:
+        self._qos, self._version = qos, version
         self._login = f"{tenant_id}/{device_id}".encode()
         self._token = token.encode()
         self._client = device_id.encode()
         self._site = b',"site_id":"%b","seq":' % site_id.encode()
         topic = b"tenant/%b/device/%b/telemetry" % (tenant_id.encode(), device_id.encode())
-        size = 2 + len(topic) + 2 + len(self.body(0, FIRST_SEQ))
-        self._publish = b"\x32" + _length(size) + struct.pack("!H", len(topic)) + topic
+        self._properties = b"\x00" if version == MQTT5 else b""
+        size = 2 + len(topic) + (2 if qos else 0) + len(self._properties) + len(self.body(0, FIRST_SEQ))
+        self._publish = bytes([0x30 | qos << 1]) + _length(size) + struct.pack("!H", len(topic)) + topic
         self._request = (
             b"POST /ingest/v1/%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"X-Provision-Token: %b\r\nContent-Length: %d\r\n\r\n" % (topic, self._token, len(self.body(0, FIRST_SEQ)))
@@ -43,11 +53,13 @@ class DeviceWords:
         )
 
     def connect(self) -> bytes:
-        """CONNECT with a clean session and no keep-alive."""
-        fields = (b"MQTT", b"\x04\xc2\x00\x00", self._client, self._login, self._token)
-        name, flags, *texts = fields
-        body = struct.pack("!H", len(name)) + name + flags
-        body += b"".join(struct.pack("!H", len(text)) + text for text in texts)
+        """CONNECT without keep-alive; with a session that goes on for QoS 2, which needs one, and a clean one else."""
+        persistent = self._qos == 2
+        flags = 0xC0 if persistent else 0xC2
+        body = b"\x00\x04MQTT" + bytes([self._version, flags, 0, 0])
+        if self._version == MQTT5:
+            body += b"\x05\x11" + struct.pack("!I", SESSION_S) if persistent else b"\x00"
+        body += b"".join(struct.pack("!H", len(text)) + text for text in (self._client, self._login, self._token))
         return b"\x10" + _length(len(body)) + body
 
     def body(self, ts_ms: int, seq: int) -> bytes:
@@ -55,10 +67,11 @@ class DeviceWords:
         return b'{"ts":%013d%b%d%b' % (ts_ms or 10**12, self._site, seq, _READINGS[seq % 250])
 
     def publish(self, packet_id: int, ts_ms: int, seq: int) -> bytes:
-        """PUBLISH with QoS 1."""
-        return b'%b%b{"ts":%d%b%d%b' % (
+        """PUBLISH."""
+        return b'%b%b%b{"ts":%d%b%d%b' % (
             self._publish,
-            packet_id.to_bytes(2, "big"),
+            packet_id.to_bytes(2, "big") if self._qos else b"",
+            self._properties,
             ts_ms,
             self._site,
             seq,
@@ -72,6 +85,31 @@ class DeviceWords:
     def in_batch(self, ts_ms: int, seq: int) -> bytes:
         """One message as an element of a batch."""
         return self._batch_head + self.body(ts_ms, seq)[1:]
+
+
+class Answers:
+    """Every short packet of one kind, in the order of packet ids: a burst of acknowledgements is one slice of this."""
+
+    def __init__(self, kind: int) -> None:
+        self._all = b"".join(bytes([kind, 2]) + struct.pack("!H", number) for number in range(1, LAST_ID + 1))
+
+    def run(self, first: int, count: int) -> bytes:
+        """``count`` of them, from that of the ``first``-th message (counted from 0) on."""
+        start, end = first % LAST_ID, first % LAST_ID + count
+        found = self._all[4 * start : 4 * end]
+        return found if end <= LAST_ID else found + self._all[: 4 * (end - LAST_ID)]
+
+
+def receive_maximum(connack: bytes) -> int:
+    """How many messages a peer takes that it has not answered: what its CONNACK says, in MQTT 5 (3.2.2.3.3)."""
+    at, end = 5, len(connack)
+    while at < end:
+        kind = connack[at]
+        if kind == _RECEIVE_MAXIMUM:
+            return int.from_bytes(connack[at + 1 : at + 3], "big")
+        size = _SIZES.get(kind)
+        at += 1 + (2 + int.from_bytes(connack[at + 1 : at + 3], "big") if size is None else size)
+    return LAST_ID
 
 
 def batch_request(elements: Sequence[bytes]) -> bytes:

@@ -19,6 +19,7 @@ import uvloop
 
 from support.load_http import HttpLoad
 from support.load_mqtt import MqttLoad
+from support.load_qos import BY_QOS
 from support.load_stats import Load, LoadResult, LoadSpec
 from support.load_wire import DeviceWords
 
@@ -36,9 +37,11 @@ Connection = MqttLoad | HttpLoad
 
 def _connections(load: Load) -> list[Connection]:
     spec = load.spec
-    words = [(number, DeviceWords(*device)) for number, device in enumerate(spec.devices)]
+    words = [
+        (number, DeviceWords(*device, qos=spec.qos, version=spec.version)) for number, device in enumerate(spec.devices)
+    ]
     if spec.way == "mqtt":
-        return [MqttLoad(load, number, word) for number, word in words[: spec.connections]]
+        return [BY_QOS[spec.qos](load, number, word) for number, word in words[: spec.connections]]
     return [HttpLoad(load, words[first :: spec.connections]) for first in range(spec.connections)]
 
 

@@ -261,7 +261,7 @@ class MemoryConnections:
         self.batches.append(len(copies))
         for each in copies:
             before = self.kept.get(each.connection_id)
-            if before is None or before.ended_us is None:
+            if before is None or before.ended_us is None or before.times < each.times:
                 self.kept[each.connection_id] = each
 
     async def end_all_but(self, connection_ids: Sequence[uuid.UUID]) -> None:

@@ -66,13 +66,13 @@ def mosquitto(
     folder: Path, *, port: int = 0, certificate: Path | None = None, settings: str = ""
 ) -> Iterator[Mosquitto]:
     """Run a broker. With ``certificate`` (a file that holds the key too) it speaks TLS; skip if there is none."""
-    program = _program()
+    broker_program = program()
     passwords, rights, log = folder / "passwords", folder / "rights", folder / "log"
     passwords.touch(mode=0o600)
     for user in (USER, READER):
         subprocess.run(["mosquitto_passwd", "-b", str(passwords), user, PASSWORD], check=True, capture_output=True)
     rights.write_text(RIGHTS)
-    port = port or _free_port()
+    port = port or free_port()
     tls = f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else ""
     configuration = folder / "mosquitto.conf"
     configuration.write_text(
@@ -80,30 +80,30 @@ def mosquitto(
         f"set_tcp_nodelay true\n{tls}{settings}\n"
     )
     with log.open("wb") as output:
-        process = subprocess.Popen([program, "-c", str(configuration)], stdout=output, stderr=output)
+        process = subprocess.Popen([broker_program, "-c", str(configuration)], stdout=output, stderr=output)
     broker = Mosquitto(process, port, log)
     try:
-        until_sync(lambda: _listens(port) or process.poll() is not None, what="mosquitto")
+        until_sync(lambda: listens(port) or process.poll() is not None, what="mosquitto")
         assert process.poll() is None, broker.log
         yield broker
     finally:
         broker.stop()
 
 
-def _program() -> str:
+def program() -> str:
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None or shutil.which("mosquitto_passwd") is None:
         pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
     return program
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -113,14 +113,14 @@ def _listens(port: int) -> bool:
 def open_broker(folder: Path, listeners: int = 1, settings: str = "") -> Iterator[list[int]]:
     """Run a broker that lets anybody in, on so many ports, with room for whatever comes. Skip if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    ports = [_free_port() for _ in range(listeners)]
+    ports = [free_port() for _ in range(listeners)]
     configuration, log = folder / "mosquitto.conf", folder / "log"
-    listens = "".join(f"listener {port} 127.0.0.1\n" for port in ports)
-    configuration.write_text(f"{listens}user root\nallow_anonymous true\nset_tcp_nodelay true\n{settings}\n")
+    doors = "".join(f"listener {port} 127.0.0.1\n" for port in ports)
+    configuration.write_text(f"{doors}user root\nallow_anonymous true\nset_tcp_nodelay true\n{settings}\n")
     with log.open("wb") as output:
-        process = subprocess.Popen([_program(), "-c", str(configuration)], stdout=output, stderr=output)
+        process = subprocess.Popen([program(), "-c", str(configuration)], stdout=output, stderr=output)
     try:
-        until_sync(lambda: process.poll() is not None or all(map(_listens, ports)), what="mosquitto")
+        until_sync(lambda: process.poll() is not None or all(map(listens, ports)), what="mosquitto")
         assert process.poll() is None, log.read_text()
         yield ports
     finally:

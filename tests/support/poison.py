@@ -60,7 +60,7 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
     "deliveries": ("notification", "last_error", "leased_by"),
     "delivery_attempts": ("detail", "receipt", "address", "tls"),
     "device_commands": ("payload", "created_by", "way"),
-    "device_connections": ("source", "protocol", "address", "client_id", "reason"),
+    "device_connections": ("source", "protocol", "address", "client_id", "reason", "detail"),
     "device_state": ("source",),
     "devices": ("name", "labels"),
     "integration_routes": ("name", "alert_types", "site_ids", "device_prefixes"),
@@ -85,7 +85,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "deliveries": ("event", "cause", "status"),
     "delivery_attempts": ("outcome",),
     "device_commands": ("device_id", "name", "status"),
-    "device_connections": ("device_id",),
+    "device_connections": ("device_id", "event"),
     "device_labels": ("device_id", "name", "value"),
     "device_sessions": ("device_id", "client_id", "subscriptions"),
     "device_state": ("device_id", "status", "memory", "wake"),
@@ -102,7 +102,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
     "telemetry_exports": ("format", "status", "place"),
     "telemetry_hours": ("device_id",),
     "telemetry_marks": ("device_id",),
-    "tenants": ("status",),
+    "tenants": ("status", "stale_on_disconnect"),
     "users": ("username", "role", "password_hash"),
 }
 """Columns that hold words of ours, ids that have a form, or what no page shows."""

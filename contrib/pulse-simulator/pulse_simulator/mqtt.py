@@ -1,4 +1,7 @@
-"""A device's MQTT link: QoS 1, one message at a time, reconnecting, resending what was not acknowledged."""
+"""A device's MQTT link: QoS 1, one message at a time, reconnecting, resending what was not acknowledged.
+
+Commands that come meanwhile are carried out (it says so) and acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pulse_simulator import packets
+from pulse_simulator.lifetime import say
 
 if TYPE_CHECKING:
     from pulse_simulator.fleet import Member
@@ -18,6 +22,9 @@ ANSWER_S = 30.0
 """How long we wait for CONNACK and PUBACK before we believe the connection dead."""
 _BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LAST_ID = 0xFFFF
+_SUBSCRIPTION = 0xFFFF
+"""Packet id of the one SUBSCRIBE; messages come to it once in 65,535 times, long after its SUBACK."""
+_TYPE = 0xF0
 
 _LOST = (OSError, EOFError, TimeoutError)
 
@@ -34,6 +41,7 @@ class Refused(ConnectionError):  # noqa: N818 - an answer of the platform, not a
 class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    device_id: str
     acknowledged: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     listening: asyncio.Task[None] | None = None
 
@@ -62,6 +70,10 @@ class _Connection:
             waiting = self.acknowledged.pop(int.from_bytes(body[:2], "big"), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        elif first & _TYPE == packets.PUBLISH:
+            topic, packet_id, payload = packets.received(first, body)
+            say("command", device=self.device_id, name=topic.rpartition("/")[2], payload=payload.decode())
+            self.writer.write(packets.puback(packet_id))
 
     async def close(self) -> None:
         if self.listening is not None:
@@ -147,11 +159,12 @@ class MqttLink:
         member = self._member
         async with asyncio.timeout(ANSWER_S):
             reader, writer = await asyncio.open_connection(self._host, self._port)
-            connection = _Connection(reader, writer)
+            connection = _Connection(reader, writer, member.device_id)
             try:
                 login = f"{member.tenant_id}/{member.device_id}"
                 writer.write(packets.connect(member.device_id, login, token, keep_alive_s=KEEP_ALIVE_S))
                 _check_welcome(*await packets.read_packet(reader))
+                writer.write(packets.subscribe(f"{member.base}/cmd/#", _SUBSCRIPTION))
             except BaseException:
                 await connection.close()
                 raise

@@ -1,4 +1,4 @@
-"""The few MQTT 3.1.1 packets that a publishing device needs (OASIS MQTT 3.1.1, sections 2 and 3)."""
+"""The few MQTT 3.1.1 packets that a device needs which publishes and obeys (OASIS MQTT 3.1.1, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-PUBLISH, CONNACK, PUBACK, PINGRESP = 0x30, 0x20, 0x40, 0xD0
+PUBLISH, CONNACK, PUBACK, PINGRESP, SUBSCRIBE = 0x30, 0x20, 0x40, 0xD0, 0x82
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
 _DUP = 0x08
@@ -46,6 +46,25 @@ def publish(topic: str, payload: bytes, packet_id: int, *, again: bool = False) 
     """PUBLISH with QoS 1 (3.3); ``again`` sets DUP on what was sent before."""
     first = PUBLISH | _QOS1 | (_DUP if again else 0)
     return _packet(first, _text(topic) + struct.pack("!H", packet_id) + payload)
+
+
+def subscribe(topic_filter: str, packet_id: int) -> bytes:
+    """SUBSCRIBE to one filter with QoS 1 (3.8)."""
+    return _packet(SUBSCRIBE, struct.pack("!H", packet_id) + _text(topic_filter) + b"\x01")
+
+
+def puback(packet_id: int) -> bytes:
+    """PUBACK (3.4)."""
+    return _packet(PUBACK, struct.pack("!H", packet_id))
+
+
+def received(first: int, body: bytes) -> tuple[str, int, bytes]:
+    """Read the body of a PUBLISH: topic, packet id (0 with QoS 0), payload."""
+    (length,) = struct.unpack_from("!H", body)
+    topic, rest = body[2 : 2 + length].decode(), body[2 + length :]
+    if not first & _QOS1:
+        return topic, 0, rest
+    return topic, struct.unpack_from("!H", rest)[0], rest[2:]
 
 
 async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:

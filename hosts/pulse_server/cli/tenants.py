@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from pulse_core.device_connections import StaleOnDisconnect
 from pulse_core.plugins import load_plugins
 from pulse_core.principal import Role
 from pulse_postgres.identity.users import Users
@@ -36,12 +37,32 @@ def tenants() -> None:
 @click.argument("tenant_id")
 @click.option("--name", default="", help="For people.")
 @click.option("--stale-after", type=float, help="Seconds of silence after which its devices are STALE.")
+@click.option(
+    "--stale-on-disconnect",
+    type=click.Choice(get_args(StaleOnDisconnect)),
+    default="never",
+    show_default=True,
+    help="Whether its devices are STALE as soon as they have disconnected: when they were lost, or always.",
+)
 @click.option("--admin", "username", help="Its first user, a customer_admin; the password is made up and printed once.")
 @pass_session
-def add(session: Session, tenant_id: str, name: str, stale_after: float | None, username: str | None) -> None:
+def add(
+    session: Session,
+    tenant_id: str,
+    name: str,
+    stale_after: float | None,
+    stale_on_disconnect: str,
+    username: str | None,
+) -> None:
     """Make a tenant with all that it needs."""
     config = session.config()
-    wanted = checked(TenantBody, tenant_id=tenant_id, name=name, stale_after_s=stale_after)
+    wanted = checked(
+        TenantBody,
+        tenant_id=tenant_id,
+        name=name,
+        stale_after_s=stale_after,
+        stale_on_disconnect=stale_on_disconnect,
+    )
     first = None
     if username is not None:
         role = Role.CUSTOMER_ADMIN
@@ -60,7 +81,7 @@ def add(session: Session, tenant_id: str, name: str, stale_after: float | None, 
 def show(session: Session, as_json: bool) -> None:
     """List the tenants."""
     found = on_database(session.config(), lambda pool: everything(Provisioning(pool).tenants))
-    columns = ("tenant_id", "name", "status", "stale_after_s", "created_at")
+    columns = ("tenant_id", "name", "status", "stale_after_s", "stale_on_disconnect", "created_at")
     empty = "no tenants yet: pulse tenants add TENANT_ID"
     print_items(found, columns, as_json=as_json, empty=empty)
 
@@ -111,9 +132,7 @@ async def _made(
     if first and not await users.missing([first.username]):
         raise click.UsageError(f"there is a user {first.username!r} already: no tenant was made")
     async with opened(plugins, pool) as store:
-        await Provisioning(pool, store).create_tenant(
-            wanted.tenant_id, name=wanted.name, stale_after_s=wanted.stale_after_s, actor=actor()
-        )
+        await Provisioning(pool, store).create_tenant(**wanted.model_dump(), actor=actor())
     if first and password:
         await users.add(first.username, first.role, password.hashed, tenant_id=first.tenant_id, actor=actor())
 

@@ -10,6 +10,7 @@ from pydantic import (
     field_validator,
 )
 
+from pulse_core.device_connections import StaleOnDisconnect
 from pulse_core.records import DeviceStatus
 from pulse_postgres.device_requests import DeviceChanges
 from pulse_postgres.devices import DEVICE_ORDERS
@@ -39,6 +40,9 @@ class TenantBody(Body):
     name: Text = ""
     stale_after_s: StaleAfter | None = None
     """After so long without a message a device of this tenant is STALE; none: the platform's default."""
+    stale_on_disconnect: StaleOnDisconnect = "never"
+    """Whether a device is STALE as soon as its last connection has ended: when it was ``lost``, or ``always``, also
+    when it said good-bye. It is back with its next message. Over HTTP no connection lasts."""
 
 
 class OwnDeviceBody(Body):
@@ -110,10 +114,12 @@ class TenantPatch(Body):
     name: Text | None = None
     stale_after_s: StaleAfter | None = None
     """Null: the platform's default."""
+    stale_on_disconnect: StaleOnDisconnect | None = None
+    """Whether a device is STALE as soon as its last connection has ended: when it was ``lost``, or ``always``."""
     status: Literal["ACTIVE", "SUSPENDED"] | None = None
     """SUSPENDED: its devices and its programs are shut out until it is ACTIVE again."""
 
-    _given = field_validator("name", "status")(given)
+    _given = field_validator("name", "stale_on_disconnect", "status")(given)
 
 
 class TenantListQuery(Page):

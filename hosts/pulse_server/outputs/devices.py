@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pulse_core.device_connections import Ending
+from pulse_core.device_connections import ConnectionEvent, Ending
 from pulse_core.records import DeviceStatus
 from pulse_server.inputs.fields import DeviceId, SiteId, TenantId
 from pulse_server.outputs.alerts import Alert
@@ -72,7 +72,7 @@ ReadingList = PageOf[Reading]
 
 
 class DeviceConnection(Answer):
-    """A connection that a device had, or has."""
+    """A connection that a device had, or has; or what happened at a way in besides, which begins and ends at once."""
 
     tenant_id: TenantId
     connection_id: uuid.UUID
@@ -80,7 +80,7 @@ class DeviceConnection(Answer):
     source: str
     """The way in, as ``mqtt``."""
     protocol: str
-    """As ``mqtts``."""
+    """As ``mqtts/5``."""
     address: str
     """The peer's."""
     client_id: str
@@ -89,7 +89,13 @@ class DeviceConnection(Answer):
     disconnected_at: Time | None
     """Null: it lasts."""
     reason: Ending | None
-    """How it ended."""
+    """How a connection ended."""
+    event: ConnectionEvent | None
+    """Null: a connection. REFUSED: a login in the device's name was refused. WILL: its last will was published."""
+    detail: str
+    """Of an event: the reason's name, or the will's topic and what became of it."""
+    times: int
+    """How many events like this one are meant, from when it began on."""
 
 
 DeviceConnectionList = PageOf[DeviceConnection]

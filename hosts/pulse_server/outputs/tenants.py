@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pulse_core.device_connections import StaleOnDisconnect
 from pulse_server.inputs.fields import TenantId
 from pulse_server.outputs.answers import Answer, PageOf, Time, Versioned
 
@@ -18,6 +19,8 @@ class Tenant(Versioned):
     status: Literal["ACTIVE", "SUSPENDED"]
     stale_after_s: float | None
     """After so long without a message its devices are STALE; null: the platform's default."""
+    stale_on_disconnect: StaleOnDisconnect
+    """Whether its devices are STALE as soon as their last connection has ended."""
     created_at: Time
 
 

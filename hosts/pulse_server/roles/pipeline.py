@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
+from pulse_core.api import Ingester
 from pulse_core.clock import SystemClock
 from pulse_core.data_path import DataPath
 from pulse_core.errors import ReadingsAway, StoreUnavailable
@@ -32,9 +33,10 @@ from pulse_server.rolling_up import RollingUp
 from pulse_server.services import Lender
 from pulse_server.serving import HttpServer, bind
 from pulse_server.telemetry import make_room, opened
+from pulse_server.websocket_guard import GuardedWebSocket
 
 if TYPE_CHECKING:
-    from pulse_core.api import Ingester, TelemetryStore
+    from pulse_core.api import TelemetryStore
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +57,6 @@ class PipelineRole(Role):
         super().__init__(host)
         self._lender = Lender(host.config)
         self._ingesters: list[Ingester] = []
-        self._mounted: set[str] = set()
         self._running: list[asyncio.Task[None]] = []
         self._data_path: DataPath | None = None
         self._activation = ActivationApp()
@@ -64,7 +65,8 @@ class PipelineRole(Role):
 
     async def start(self) -> None:
         """Answer for our health at once; take messages in when everything is loaded."""
-        self._server = HttpServer(self._router, bind(self.host.config.device_http, "device_http"))
+        sock = bind(self.host.config.device_http, "device_http")
+        self._server = HttpServer(self._router, sock, websocket=GuardedWebSocket)
         await self._server.start()
         await self.database_ready()
         self._data_path = await self._assemble()
@@ -171,9 +173,7 @@ class PipelineRole(Role):
         for cls in plugins.ingesters:
             ingester = cls(plugins.config_of(cls), self._lender.to(plugins.plugin_of(cls)))
             intake = data_path.intake(cls.name)
-            if mount := ingester.asgi(intake):
-                mounts.append(mount)
-                self._mounted.add(cls.name)
+            mounts += ingester.mounts(intake).items()
             task = asyncio.create_task(ingester.run(intake), name=f"ingester {cls.name}")
             self.watch(task, f"ingester {cls.name}")
             self._ingesters.append(ingester)
@@ -181,16 +181,13 @@ class PipelineRole(Role):
         self._router.open(mounts)
 
     async def _addresses(self) -> dict[str, str]:
-        """Where the ingesters listen; those that serve no HTTP are waited for, because they still have to bind."""
+        """Where the ingesters listen; those that say so are waited for, because they still have to bind."""
         deadline = asyncio.get_running_loop().time() + _LISTEN_WITHIN_S
         while not self.failed.done() and asyncio.get_running_loop().time() < deadline:
-            if all(ingester.addresses() for ingester in self._ingesters if not self._serves_http(ingester)):
+            if all(ingester.addresses() for ingester in self._ingesters if _listens(ingester)):
                 break
             await asyncio.sleep(_LOOK_EVERY_S)
         return {name: url for ingester in self._ingesters for name, url in ingester.addresses().items()}
-
-    def _serves_http(self, ingester: Ingester) -> bool:
-        return ingester.name in self._mounted
 
     async def _data_path_reason(self) -> str | None:
         return "; ".join(self._data_path.not_ready_because()) or None if self._data_path else None
@@ -204,3 +201,8 @@ class PipelineRole(Role):
             task.cancel()
         if hanging:
             await asyncio.wait(hanging, timeout=1)
+
+
+def _listens(ingester: Ingester) -> bool:
+    """Whether it has addresses of its own to tell."""
+    return type(ingester).addresses is not Ingester.addresses

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from quart import current_app, request
 
 from pulse_core.principal import Role
+from pulse_server.reasons import BRIEFLY
 from pulse_server.web import after, once, pages, plugin_pages, theme
 from pulse_server.web.entrance import csrf, session
 from pulse_server.web.entrance.principal import principal
@@ -33,8 +34,11 @@ _STEPS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"), (0, 
 
 
 def install(app: Quart) -> None:
-    """Let templates say ``when(a_time)``, ``here(status="OPEN")``, ``theme()``, ``it | text_of``, ``it is metric``."""
-    app.jinja_env.globals.update(when=when, here=here, theme=theme.chosen)
+    """Let templates say ``when(a_time)``, ``here(status="OPEN")``, ``theme()``, ``it | text_of``, ``it is metric``.
+
+    And ``lasted(from, to)``, ``briefly[reason]``.
+    """
+    app.jinja_env.globals.update(when=when, here=here, theme=theme.chosen, lasted=lasted, briefly=BRIEFLY)
     app.jinja_env.filters["text_of"] = text_of
     app.jinja_env.tests["metric"] = is_metric
 
@@ -109,6 +113,11 @@ def when(moment: dt.datetime | str | None) -> Markup:
     text = f"in {told}" if away_s <= -1 else f"{told} ago"
     exact = at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact, text)
+
+
+def lasted(began: dt.datetime, ended: dt.datetime) -> str:
+    """Tell how long something went on."""
+    return _length(max(0.0, (ended - began).total_seconds()))
 
 
 def _length(seconds: float) -> str:

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from support.tree import ROOT
+from support.npm import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
-CACHE = ROOT / ".cache"
-_INSTALL_WITHIN_S = 150
-
-
-def installed() -> Path:
-    """The folder with node_modules; skips the test, with the reason, when it cannot be had."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (Debian: apt-get install nodejs npm)")
-    lock = HERE / "package-lock.json"
-    folder = CACHE / f"openid-peer-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if not (folder / ".installed").exists():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, folder)
-            done = subprocess.run(
-                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_INSTALL_WITHIN_S,
-                check=False,
-            )
-            if done.returncode:
-                pytest.skip(f"npm cannot install oidc-provider: {done.stderr[-500:]}")
-            (folder / ".installed").touch()
-    return folder
 
 
 @contextmanager
@@ -57,7 +22,7 @@ def openid_peer(
     clients: Sequence[Mapping[str, Any]], users: Mapping[str, Mapping[str, Any]], *, opaque: bool = False
 ) -> Iterator[str]:
     """Run it; gives its issuer. ``users``: claims by name, of clients that get tokens for themselves, too."""
-    folder = installed()
+    folder = installed(HERE, "oidc-provider")
     settings = json.dumps({"clients": clients, "users": users, "opaque": opaque})
     with (folder / f"log-{os.getpid()}").open("wb") as log:
         process = subprocess.Popen(

@@ -29,7 +29,5 @@ async def show() -> Response:
 async def create() -> Response:
     """Make a tenant; 409 when there is one of that id."""
     wanted = await body_as(TenantBody)
-    made = await services().provisioning.create_tenant(
-        wanted.tenant_id, name=wanted.name, stale_after_s=wanted.stale_after_s, actor=ADMIN
-    )
+    made = await services().provisioning.create_tenant(**wanted.model_dump(), actor=ADMIN)
     return versioned(made, 201)

@@ -31,9 +31,10 @@ blueprint = Blueprint("tenant_forms", __name__, url_prefix="/tenants")
 blueprint.before_request(demand_admin)
 
 _LIST = "/operator/tenants"
-_CHANGED = ("name", "stale_after_s")
-_NEW_FORM: Final = Form.of(TenantBody, {name: {} for name in ("tenant_id", *_CHANGED)})
-_FORM: Final = Form.of(TenantBody, {name: {} for name in _CHANGED})
+_CHOICES = {"enumNames": ["never: only silence counts", "when it was lost", "always, also when it said good-bye"]}
+_CHANGED: Final[dict[str, dict[str, Any]]] = {"name": {}, "stale_after_s": {}, "stale_on_disconnect": _CHOICES}
+_NEW_FORM: Final = Form.of(TenantBody, {"tenant_id": {}, **_CHANGED})
+_FORM: Final = Form.of(TenantBody, _CHANGED)
 _WAIT_S = 1.0
 """A small tenant is gone by then, and nobody need look at its progress."""
 

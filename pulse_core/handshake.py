@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
-from pulse_core.api import TemporaryFailure
+from pulse_core.errors import TemporaryFailure
 
 if TYPE_CHECKING:
     import socket
