@@ -137,6 +137,7 @@ class Connection(Link):
         except LoginRefused as error:
             self._refuse(error, connect)
         else:
+            self._door.strangers.leave(self)  # a storm of logins is no flood of strangers: each of them gets its turn
             self._door.roster.claim(self.key, self)
             self.do(Pause.LOGIN, self._log_in(self.key, connect))
         return header[2]
@@ -152,7 +153,6 @@ class Connection(Link):
             door.desk.part(session, self)
             return
         self.cancel("connect")
-        door.strangers.leave(self)
         dialect = dialect_of(connect)
         self.talk = Conversation(self, door, session, dialect, connect)
         self._ended = door.intake.connected(
