@@ -117,6 +117,19 @@ async def test_a_device_that_is_revoked() -> None:
         await until(lambda: events(here))
 
 
+async def test_a_server_that_stops_publishes_nobodys_will() -> None:
+    """It is no device's fault. Nor do wills come that wait."""
+    async with door() as here, at(here, "c", will=WILL) as device:
+        async with at(here, "waits", HOUR, will=delayed(1)) as lost:
+            lost.cut()
+        await ended(here)
+        here.intake.stopping.set()
+        await device.last_words()
+        await asyncio.wait_for(here.task, 15)
+        assert events(here) == []
+        assert here.intake.committed == []
+
+
 @statement5("MQTT-3.1.2-8")
 @pytest.mark.parametrize("clean", [True, False])
 async def test_a_device_that_takes_over_from_itself(clean: bool) -> None:
