@@ -11,6 +11,7 @@ from pulse_mqtt.connection import LONGEST_CONNECT
 from pulse_mqtt.conversation import LONGEST_PACKET, WINDOW_BYTES, WINDOW_MESSAGES
 from pulse_mqtt.courier import MOST_IN_FLIGHT
 from pulse_mqtt.dialects import MOST_ALIASES, RECEIVE_MAXIMUM, Dialect311
+from pulse_mqtt.wire import MOST_FILTERS
 from support.statements import STANDARDS, Verdict, proofs, standard
 from support.tree import ROOT, named
 
@@ -34,6 +35,7 @@ def _limits() -> str:
         "A client id": f"{LONGEST_CLIENT_ID} characters",
         "Sessions that are kept of a device": f"{MOST_A_DEVICE}; the one that was left longest ago goes first",
         "Subscriptions of a session": f"{MOST_SUBSCRIPTIONS}, of {LONGEST_FILTER} characters each; more are refused",
+        "Topic filters in one SUBSCRIBE or UNSUBSCRIBE": f"{MOST_FILTERS}; more end the connection",
         "Commands on their way to a connection": f"{MOST_IN_FLIGHT}, or its Receive Maximum if that is less",
         "A CONNECT": f"{LONGEST_CONNECT:,} bytes after its length",
         "Any other packet": f"{LONGEST_PACKET:,} bytes after its length",
