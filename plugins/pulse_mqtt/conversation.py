@@ -271,7 +271,11 @@ class Conversation:
     def _change_to(
         self, wanted: dict[str, int], packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
     ) -> None:
-        """Answer, after the commit where the session is to outlive the connection; then send what is open."""
+        """Answer, after the commit where the session is to outlive the connection; then send what is open.
+
+        It counts as one message against the device's rate limit.
+        """
+        self._pace(1)
         if self.session.stored:
             self.reply()
             self._connection.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))

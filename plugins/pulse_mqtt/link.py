@@ -120,8 +120,7 @@ class Link(asyncio.Protocol, ABC):
         self.ended = True
         if self.closed or self.transport.get_extra_info("ssl_object") is not None:
             return False
-        if not self.paused:
-            self.finish()
+        self._continue()  # uvloop may say this before what was kept during a pause is read
         return True
 
     def pause_writing(self) -> None:

@@ -7,7 +7,12 @@ of the OASIS standard "MQTT Version 5.0"; where MQTT 3.1.1 differs, its codec sa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pulse_mqtt.codes import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 CONNECT = 0x10
 PUBACK = 0x40
@@ -28,6 +33,8 @@ PUBCOMP_HEAD = b"\x70\x02"
 """What stands before the packet id, when nothing else follows."""
 
 MAX_QOS = 2
+MOST_FILTERS = 256
+"""In one SUBSCRIBE or UNSUBSCRIBE: more than any session holds, and read in no time that others would notice."""
 MAX_REMAINING = 268_435_455
 _OF_DEVICES = {one >> 4 for one in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT)}
 _LENGTH_SHIFTS = 21
@@ -136,6 +143,14 @@ def topic_filter(found: str) -> str:
     if not found or wrong or "#" in levels[:-1]:
         raise PacketError("not a topic filter", Code.TOPIC_FILTER_INVALID)
     return found
+
+
+def check_count(filters: Sized) -> None:
+    """See that there are some topic filters, and not more than :data:`MOST_FILTERS`."""
+    if not filters:
+        raise PacketError("no topic filter", Code.PROTOCOL_ERROR)
+    if len(filters) > MOST_FILTERS:
+        raise PacketError(f"more than {MOST_FILTERS} topic filters at once", Code.QUOTA_EXCEEDED)
 
 
 def packet_id(raw: bytes) -> bytes:
