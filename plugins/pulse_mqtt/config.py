@@ -44,7 +44,7 @@ class MqttConfig(PluginConfig):
     """Connections at once from one IPv4 address, or from one /64 of IPv6; 0: any number. Behind a proxy, or a router of
     a factory, all devices have one."""
     max_strangers: int = Field(2_000, ge=1)
-    """Connections at once that have not logged in; when there are more, the oldest of them is closed."""
+    """Connections at once that have not sent their CONNECT; when there are more, the oldest of them is closed."""
     login_failures_burst: int = Field(100, ge=1)
     """Failed logins at once from one address (or /64); beyond them its logins are refused unexamined, but for devices
     that logged in from it before."""

@@ -123,18 +123,21 @@ class Connection(Link):
     def _read_connect(self, data: bytes, pos: int) -> int:
         if pos < len(data) and data[pos] != wire.CONNECT:
             raise wire.PacketError("the first packet is not CONNECT")
-        header = wire.read_header(data, pos, LONGEST_CONNECT)
+        header = wire.read_header(data, pos, LONGEST_CONNECT, padded=True)
         if header is None or header[2] > len(data):
             self.needed = header[2] - pos if header else 0
             return pos
         body = data[header[1] : header[2]]
         self._version = version_of(body)
+        if self._version == V5:
+            wire.read_header(data, pos, LONGEST_CONNECT)  # once more, now that its rules are known
         connect = read_connect(body, self._version)
         try:
             self.key = self._door.desk.who(connect, self)
         except LoginRefused as error:
             self._refuse(error, connect)
         else:
+            self._door.strangers.leave(self)  # a storm of logins is no flood of strangers: each of them gets its turn
             self._door.roster.claim(self.key, self)
             self.do(Pause.LOGIN, self._log_in(self.key, connect))
         return header[2]
@@ -150,7 +153,6 @@ class Connection(Link):
             door.desk.part(session, self)
             return
         self.cancel("connect")
-        door.strangers.leave(self)
         dialect = dialect_of(connect)
         self.talk = Conversation(self, door, session, dialect, connect)
         self._ended = door.intake.connected(

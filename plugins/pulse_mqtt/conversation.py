@@ -138,12 +138,12 @@ class Conversation:
         tenant_id, device_id = device.tenant_id, device.device_id
         unreleased, read_publish = window.unreleased, self.dialect.read_publish
         room = min(WINDOW_MESSAGES - window.undecided, self._quota)
-        now_us = time.time_ns() // 1000
+        now_us, padded = time.time_ns() // 1000, self.dialect.version == V311
         messages: list[RawMessage] = []
         acks: list[bytes] = []
         try:
             while pos < size and len(messages) < room and not connection.paused:
-                header = wire.read_header(data, pos, LONGEST_PACKET)
+                header = wire.read_header(data, pos, LONGEST_PACKET, padded)
                 if header is None or header[2] > size:
                     connection.needed = header[2] - pos if header else 0
                     break

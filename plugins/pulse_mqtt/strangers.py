@@ -1,4 +1,4 @@
-"""Connections that have not logged in yet: bounded, so that a flood of them costs only other strangers."""
+"""Connections that have not said who they are yet: bounded, so that a flood of them costs only other strangers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Strangers(Generic[StrangerT]):
         return len(self._waiting)
 
     def enter(self, connection: StrangerT) -> None:
-        """Somebody has come. When there are too many, the one who has had the longest time to log in is sent away."""
+        """Somebody has come. When there are too many, the one who has had the longest time is sent away."""
         self._waiting[connection] = None
         if len(self._waiting) > self._at_most:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]
-            oldest.abort("too many connections that have not logged in", Ending.SERVER_ERROR)
+            oldest.abort("too many connections that have not said who they are", Ending.SERVER_ERROR)
 
     def leave(self, connection: StrangerT) -> None:
-        """Somebody has logged in, or gone; also one who was sent away."""
+        """Somebody has said who it is, or gone; also one who was sent away."""
         self._waiting.pop(connection, None)

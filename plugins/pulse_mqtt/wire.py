@@ -49,10 +49,11 @@ class UnsupportedProtocolError(PacketError):
         super().__init__(message, Code.UNSUPPORTED_PROTOCOL_VERSION)
 
 
-def read_header(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | None:
+def read_header(data: bytes, pos: int, limit: int, padded: bool = False) -> tuple[int, int, int] | None:
     """Read the fixed header at ``pos``: the first byte, where the body starts, and where it ends.
 
-    The end may lie beyond ``data``; None while the header itself is incomplete.
+    The end may lie beyond ``data``; None while the header itself is incomplete. ``padded``: a length may be longer
+    written than need be, as in MQTT 3.1.1, which does not say otherwise.
 
     :raises PacketError: for a remaining length of over four bytes, over ``limit``, or longer written than need be
         (1.5.5).
@@ -76,7 +77,7 @@ def read_header(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | Non
             if digit < 128:  # noqa: PLR2004 - the continuation bit
                 break
             shift += 7
-        if not digit:
+        if not digit and not padded:
             raise PacketError("a remaining length that could be shorter")
     if length > limit:
         raise PacketError(f"a packet of {length} bytes, where {limit} are allowed", Code.PACKET_TOO_LARGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -242,6 +243,19 @@ async def test_a_flood_of_strangers_costs_only_strangers() -> None:
             assert await last.read() == ACCEPTED
         device.write(mqtt.PINGREQ)
         assert await device.read() == mqtt.PINGRESP
+
+
+async def test_a_storm_of_logins_is_no_flood_of_strangers() -> None:
+    """Or those who have waited the longest would be sent away by each who comes, and nobody ever be let in."""
+    async with door(max_strangers=2) as here:
+        here.intake.delay_s = 0.3
+        async with AsyncExitStack() as stack:
+            devices = [await stack.enter_async_context(mqtt.connected(here.address)) for _ in range(2)]
+            for number in range(6):
+                devices[-2].write(mqtt.connect(ALIAS, TOKEN, f"client-{number}"))
+                devices.append(await stack.enter_async_context(mqtt.connected(here.address)))
+            for device in devices[:6]:
+                assert await device.read() == ACCEPTED
 
 
 async def test_too_many_connections_from_one_address() -> None:
