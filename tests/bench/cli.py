@@ -19,7 +19,9 @@ from bench import (
     footprint,
     hanging,
     lists,
+    mqtt_crowds,
     mqtt_fuzz,
+    mqtt_ways,
     pages,
     sizes,
     telemetry,
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 BENCHES: dict[str, BenchFunction] = {
     "mqtt": throughput.mqtt,
+    "mqtt_many": mqtt_ways.mqtt_many,
+    "mqtt_qos": mqtt_ways.mqtt_qos,
+    "mqtt_tls": mqtt_ways.mqtt_tls,
+    "mqtt_idle": mqtt_crowds.mqtt_idle,
+    "mqtt_logins": mqtt_crowds.mqtt_logins,
+    "mqtt_commands": mqtt_crowds.mqtt_commands,
     "http_batch": throughput.http_batch,
     "http_single": throughput.http_single,
     "watched": watched.watched,
