@@ -35,6 +35,8 @@ LONGEST_PACKET = 262_144 + 65_535 + 4
 """The largest payload that can be configured, the longest topic, and what stands around them."""
 FIRST_QUOTA = 32
 """Messages that are read at once from a connection whose rate is not known yet."""
+MOST_CONTROLS = 256
+"""Packets other than PUBLISH that are read at once from one connection: nobody else waits for a flood of them."""
 _PUBLISH = 3
 _HEADS = (b"", wire.PUBACK_HEAD, wire.PUBREC_HEAD)
 
@@ -141,6 +143,7 @@ class Conversation:
         now_us, padded = time.time_ns() // 1000, self.dialect.version == V311
         messages: list[RawMessage] = []
         acks: list[bytes] = []
+        controls = 0
         try:
             while pos < size and len(messages) < room and not connection.paused:
                 header = wire.read_header(data, pos, LONGEST_PACKET, padded)
@@ -151,6 +154,8 @@ class Conversation:
                 if first >> 4 != _PUBLISH:
                     self._control(first, data[body:end])
                     pos = end
+                    if (controls := controls + 1) == MOST_CONTROLS:
+                        connection.take_turns()
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
                 msg_type, refused = known.get(topic) or self._judge(topics, topic)
@@ -276,6 +281,7 @@ class Conversation:
         It counts as one message against the device's rate limit.
         """
         self._pace(1)
+        self._connection.take_turns()
         if self.session.stored:
             self.reply()
             self._connection.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))

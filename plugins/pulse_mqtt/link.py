@@ -31,6 +31,8 @@ class Pause(IntFlag):
     """It leaves our answers unread."""
     SESSION = auto()
     """What it has subscribed to is being stored."""
+    TURN = auto()
+    """It has said much at once: others are heard first."""
     LEAVING = auto()
     """It is being closed."""
 
@@ -39,6 +41,7 @@ class Link(asyncio.Protocol, ABC):
     """Bytes, pauses, timers and the end. What the bytes mean is for the subclass: :meth:`work` and :meth:`gone`."""
 
     __slots__ = (
+        "_reading",
         "_rest",
         "_timers",
         "_write_timeout_s",
@@ -70,6 +73,7 @@ class Link(asyncio.Protocol, ABC):
         """How many bytes :meth:`work` needs at least."""
         self._write_timeout_s = write_timeout_s
         self._rest = bytearray()
+        self._reading = True
         self._timers: dict[str, asyncio.TimerHandle] | None = None
 
     @abstractmethod
@@ -120,7 +124,7 @@ class Link(asyncio.Protocol, ABC):
         self.ended = True
         if self.closed or self.transport.get_extra_info("ssl_object") is not None:
             return False
-        self._continue()  # uvloop may say this before what was kept during a pause is read
+        self._continue()
         return True
 
     def pause_writing(self) -> None:
@@ -135,19 +139,24 @@ class Link(asyncio.Protocol, ABC):
 
     def pause(self, reason: Pause) -> None:
         """Stop reading."""
-        if not self.paused and not self.closed:
+        if self._reading and not self.closed:
+            self._reading = False
             self.transport.pause_reading()
         self.paused |= reason
 
     def resume(self, reason: Pause) -> None:
-        """Take one reason away; read again when it was the last."""
+        """Take one reason away; read again when it was the last, first of all what was kept."""
         if not self.paused & reason:
             return
         self.paused &= ~reason
         if not self.paused and not self.closed:
             self.heard_s = self.loop.time()
-            self.transport.resume_reading()
             self.loop.call_soon(self._continue)
+
+    def take_turns(self) -> None:
+        """Read on in the next turn of the event loop."""
+        self.pause(Pause.TURN)
+        self.loop.call_soon(self.resume, Pause.TURN)
 
     def after(self, name: str, delay_s: float, action: Callable[[], object]) -> None:
         """Do something later, instead of what was to be done under this name."""
@@ -192,11 +201,17 @@ class Link(asyncio.Protocol, ABC):
             self._rest += data[read_to:] if read_to else data
 
     def _continue(self) -> None:
+        """Read what was kept. Only then more is taken from the socket, or it would pile up here."""
         if self.paused:
             return
         if self._rest:
             data = bytes(self._rest)
             self._rest.clear()
             self._advance(data)
-        if self.ended and not self.paused:
+        if self.paused:
+            return
+        if self.ended:
             self.finish()
+        elif not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
