@@ -101,7 +101,7 @@ class Connection(Link):
         """Read packets for as long as nothing stands against it."""
         pos = 0
         try:
-            while not self.paused:
+            while pos < len(data) and not self.paused:
                 read_to = self.talk.read(data, pos) if self.talk is not None else self._read_connect(data, pos)
                 if read_to == pos:
                     break
@@ -181,13 +181,13 @@ class Connection(Link):
         self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
         self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
 
-    def do(self, reason: Pause, work: Coroutine[Any, Any, None]) -> None:
+    def do(self, reason: int, work: Coroutine[Any, Any, None]) -> None:
         """Do something that takes a while; read nothing more before it is done."""
         self.pause(reason)
         self._task = self.loop.create_task(work)
         self._task.add_done_callback(lambda task: self._done(reason, task))
 
-    def _done(self, reason: Pause, task: asyncio.Task[None]) -> None:
+    def _done(self, reason: int, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled():
             return

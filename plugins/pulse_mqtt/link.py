@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from enum import IntFlag, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from pulse_core.api import Ending
@@ -16,24 +15,26 @@ _WRITE_BUFFER = 64 * 1024
 _CLOSE_TIMEOUT_S = 5.0
 
 
-class Pause(IntFlag):
-    """Why a connection is not being read."""
+class Pause:
+    """Why a connection is not being read: bits of a number. (An IntFlag costs a microsecond at each look.)"""
 
-    LOGIN = auto()
+    NONE = 0
+
+    LOGIN = 1
     """Its token is being checked."""
-    WINDOW = auto()
+    WINDOW = 2
     """Too much of it is undecided."""
-    ROOM = auto()
+    ROOM = 4
     """The intake has no room."""
-    PACE = auto()
+    PACE = 8
     """It is over its rate limit."""
-    PEER = auto()
+    PEER = 16
     """It leaves our answers unread."""
-    SESSION = auto()
+    SESSION = 32
     """What it has subscribed to is being stored."""
-    TURN = auto()
+    TURN = 64
     """It has said much at once: others are heard first."""
-    LEAVING = auto()
+    LEAVING = 128
     """It is being closed."""
 
 
@@ -62,7 +63,7 @@ class Link(asyncio.Protocol, ABC):
         self.log = log
         self.heard_s = self.loop.time()
         """When the peer was last heard, or allowed to speak again."""
-        self.paused = Pause(0)
+        self.paused = Pause.NONE
         self.closed = False
         """Lost, or about to be."""
         self.ended = False
@@ -137,14 +138,14 @@ class Link(asyncio.Protocol, ABC):
         self.cancel("write")
         self.resume(Pause.PEER)
 
-    def pause(self, reason: Pause) -> None:
+    def pause(self, reason: int) -> None:
         """Stop reading."""
         if self._reading and not self.closed:
             self._reading = False
             self.transport.pause_reading()
         self.paused |= reason
 
-    def resume(self, reason: Pause) -> None:
+    def resume(self, reason: int) -> None:
         """Take one reason away; read again when it was the last, first of all what was kept."""
         if not self.paused & reason:
             return

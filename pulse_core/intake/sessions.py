@@ -69,8 +69,12 @@ class SessionKeeper:
     async def open(self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int) -> dict[str, int] | None:
         """See :meth:`pulse_core.ingester.Intake.open_session`."""
         check_session(client_id, expiry_s=expiry_s)
-        opening = Opening(key, client_id, self._clock.now_us(), clean, expiry_s)
-        return await self._ask(opening)
+        if clean and not expiry_s:  # nothing to go on with and nothing to keep, as with most logins: none of them waits
+            self._expected.pop((key, client_id), None)
+            self._connected.pop((key, client_id), None)
+            self._leave(key, client_id, 0)
+            return None
+        return await self._ask(Opening(key, client_id, self._clock.now_us(), clean, expiry_s))
 
     async def save(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """See :meth:`pulse_core.ingester.Intake.save_session`."""

@@ -100,6 +100,17 @@ async def test_a_storm_of_logins_costs_few_transactions(kept: Kept) -> None:
     assert len(kept.store.settled) == 1
 
 
+async def test_who_has_nothing_to_go_on_with_waits_for_nothing_and_what_was_is_forgotten(kept: Kept) -> None:
+    await kept.open()
+    await kept.keeper.save(KEY, "c", {"a": 1})
+    kept.keeper.leave(KEY, "c", 60)
+    hold = await kept.holding()
+    assert await asyncio.wait_for(kept.open(clean=True, expiry_s=0), 5) is None
+    again = kept.opens()
+    hold.set()
+    assert await again is None
+
+
 async def test_what_comes_while_one_transaction_runs_is_the_next(kept: Kept) -> None:
     hold = await kept.holding()
     first = kept.opens("first")
