@@ -84,7 +84,8 @@ class Intake(Protocol):
         """A client of a logged-in device begins: return its session's subscriptions, None for a new session.
 
         ``clean``: what there was is forgotten. ``expiry_s``: for so long the session outlives its connection; with 0
-        it is not kept at all. Committed when this returns. Raises :class:`StoreUnavailable` when that is not sure.
+        it is not kept at all. Committed when this returns, but where it is clean and not kept: then nothing waits for
+        the database. Raises :class:`StoreUnavailable` when that is not sure.
 
         Bounds are in :mod:`pulse_core.device_sessions`; beyond them, ValueError, as for all that follows.
         """

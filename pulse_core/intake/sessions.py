@@ -69,10 +69,8 @@ class SessionKeeper:
     async def open(self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int) -> dict[str, int] | None:
         """See :meth:`pulse_core.ingester.Intake.open_session`."""
         check_session(client_id, expiry_s=expiry_s)
-        if clean and not expiry_s:  # nothing to go on with and nothing to keep, as with most logins: none of them waits
-            self._expected.pop((key, client_id), None)
-            self._connected.pop((key, client_id), None)
-            self._leave(key, client_id, 0)
+        if clean and not expiry_s:
+            self._begin_anew(key, client_id)
             return None
         return await self._ask(Opening(key, client_id, self._clock.now_us(), clean, expiry_s))
 
@@ -88,6 +86,17 @@ class SessionKeeper:
         connected = self._connected.pop((key, client_id), None)
         if connected or (expected and expected.expiry_s):
             self._leave(key, client_id, expiry_s)
+
+    def _begin_anew(self, key: DeviceKey, client_id: str) -> None:
+        """Nothing to go on with, nothing to keep: what is stored is forgotten in its turn, and the login need not wait.
+
+        Most logins are such, and they come in storms. Only if we die before that is written is the old session back.
+        """
+        if self._leaving >= WAITING:
+            raise StoreUnavailable("too many sessions wait to be forgotten")
+        self._expected.pop((key, client_id), None)
+        self._connected.pop((key, client_id), None)
+        self._leave(key, client_id, 0)
 
     async def settle(self) -> None:
         """Leave what the store takes for connected and is not: sessions of a process that died, say.

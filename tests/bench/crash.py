@@ -8,6 +8,7 @@ from support.delivery_chaos import experiment as delivery_experiment
 from support.product import Product
 
 KILLS = ("pipeline", "postgres") * 5
+WAYS = ((1, 4), (2, 4), (1, 5), (2, 5))
 NAMES = {4: "MQTT 3.1.1", 5: "MQTT 5"}
 
 
@@ -20,7 +21,7 @@ def crash(bench: Bench) -> list[Figure]:
         try:
             product.start()
             outcomes[name] = experiment(
-                product, bench.fresh_folder(), kills=kills, load_devices=50, watched=20, rate=4000.0
+                product, bench.fresh_folder(), kills=kills, load_devices=48, watched=20, rate=4000.0, ways=WAYS
             )
         finally:
             product.stop()

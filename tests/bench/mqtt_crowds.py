@@ -36,21 +36,20 @@ def mqtt_idle(bench: Bench) -> list[Figure]:
     """10,000 devices that have subscribed to their commands and wait."""
     count = IDLE // 20 if bench.small else IDLE
     allow_files(_FILES)
+    return [_idle(bench, count, version) for version in (4, 5)]
+
+
+def _idle(bench: Bench, count: int, version: int) -> Figure:
+    say(f"mqtt_idle: {count:,} connections, version {version}")
     with bench.product(Fleet("idle", count)) as (product, (fleet,)):
-        figures = []
-        for version in (4, 5):
-            say(f"mqtt_idle: {count:,} connections, version {version}")
-            before, after = _run(_waiting(product, fleet, version))
-            each = 1e6 * (after - before) / count
-            figures.append(
-                Figure(
-                    f"{count:,} idle connections of version {version}, subscribed",
-                    f"{each:,.0f} bytes each; pipeline resident {before:.0f} MB before, {after:.0f} MB with them",
-                    f"≤ {MOST_BYTES:,} bytes",
-                    each <= MOST_BYTES,
-                )
-            )
-        return figures
+        before, after = _run(_waiting(product, fleet, version))
+    each = 1e6 * (after - before) / count
+    return Figure(
+        f"{count:,} idle connections of version {version}, subscribed",
+        f"{each:,.0f} bytes each; pipeline resident {before:.0f} MB before, {after:.0f} MB with them",
+        f"≤ {MOST_BYTES:,} bytes",
+        each <= MOST_BYTES,
+    )
 
 
 async def _waiting(product: Product, fleet: list[Device], version: int) -> tuple[float, float]:

@@ -19,6 +19,7 @@ AIMS = {0: 25_000, 1: 20_000, 2: 8_000}
 AIM_TLS = 0.7
 NAMES = {4: "MQTT 3.1.1", 5: "MQTT 5"}
 _WARM_UP_S = 3.0
+_CONNECT_WITHIN_S = 120.0
 _FILES = 12_000
 
 
@@ -106,10 +107,15 @@ def _figure(
 
 
 def _loaded(bench: Bench, product: Product, *, port: int | None = None, **asked: Any) -> tuple[dict[str, Any], str]:
-    """A run to its end. The CPU is that of all its messages, logging in included."""
+    """A run to its end. The CPU is that of its messages, from when all connections are there."""
     spec = {"way": "mqtt", "port": port or product.mqtt_port, "connections": len(asked["devices"]), **asked}
-    with Meter(product) as spent:
-        result = bench.load(**spec)
+    load = bench.start_load(**spec)
+    try:
+        load.connected(within_s=_CONNECT_WITHIN_S)
+        with Meter(product) as spent:
+            result = load.result(within_s=asked["seconds"] + 180)
+    finally:
+        load.kill()
     assert not result["out_of_order"], result
     return result, spent.each(result["acknowledged"])
 
@@ -120,7 +126,7 @@ def _read(bench: Bench, product: Product, **asked: Any) -> tuple[dict[str, Any],
     seconds = spec.pop("seconds")
     load = bench.start_load(**spec, seconds=seconds + 600)
     try:
-        load.connected()
+        load.connected(within_s=_CONNECT_WITHIN_S)
         time.sleep(_WARM_UP_S)
         with Meter(product) as spent:
             before, began = committed(product), time.monotonic()

@@ -100,15 +100,26 @@ async def test_a_storm_of_logins_costs_few_transactions(kept: Kept) -> None:
     assert len(kept.store.settled) == 1
 
 
-async def test_who_has_nothing_to_go_on_with_waits_for_nothing_and_what_was_is_forgotten(kept: Kept) -> None:
+async def test_who_begins_anew_and_keeps_nothing_does_not_wait_for_the_database(kept: Kept) -> None:
     await kept.open()
     await kept.keeper.save(KEY, "c", {"a": 1})
     kept.keeper.leave(KEY, "c", 60)
+    await until(lambda: kept.mine.expires_us is not None)
     hold = await kept.holding()
-    assert await asyncio.wait_for(kept.open(clean=True, expiry_s=0), 5) is None
-    again = kept.opens()
+    assert await asyncio.wait_for(kept.open(clean=True, expiry_s=0), 10) is None
+    assert await asyncio.wait_for(kept.open("never seen", clean=True, expiry_s=0), 10) is None
+    after = kept.opens()
     hold.set()
-    assert await again is None
+    assert await after is None, "what was there is forgotten before anybody asks for it again"
+
+
+async def test_so_many_may_begin_anew_and_no_more(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "WAITING", 3)
+    await kept.holding()
+    for number in range(3):
+        await kept.open(f"{number}", clean=True, expiry_s=0)
+    with pytest.raises(StoreUnavailable):
+        await kept.open("3", clean=True, expiry_s=0)
 
 
 async def test_what_comes_while_one_transaction_runs_is_the_next(kept: Kept) -> None:

@@ -42,7 +42,7 @@ class Client:
         self.kept = False
         self.possible: set[Subscriptions] = {None}
         self.left_behind: set[Subscriptions] = set()
-        """What may be there still if we die before it is written that the client has left for good."""
+        """What may be there still if we die before it is written that the client has left for good, or begun anew."""
 
     @property
     def busy(self) -> bool:
@@ -58,7 +58,7 @@ class Client:
             self.task.result()
 
     async def open(self, clean: bool, keep: bool) -> None:
-        after = {_opened(before, clean, keep) for before in self.possible}
+        before, after = self.possible, {_opened(one, clean, keep) for one in self.possible}
         try:
             expiry_s = LONG_S if keep else 0
             found = await self.world.keeper.open(KEY, self.name, clean=clean, expiry_s=expiry_s)
@@ -70,7 +70,7 @@ class Client:
         subscriptions = _frozen(found)
         assert subscriptions in ({None} if clean else self.possible), (self.name, found, self.possible)
         self.possible = {(subscriptions or ()) if keep else None}
-        self.connected, self.kept, self.left_behind = True, keep, set()
+        self.connected, self.kept, self.left_behind = True, keep, before if clean and not keep else set()
 
     async def save(self, number: int) -> None:
         saved: Subscriptions = (("a", number),) if self.kept else None

@@ -71,6 +71,9 @@ class HttpLoad(asyncio.Protocol):
             self._load.result.reconnects += 1
             self.start(random.uniform(0.05, 0.3))
 
+    def fill(self) -> None:
+        """It sends from the first on: nobody has to log in."""
+
     def close(self) -> None:
         """Stop, whatever is in flight."""
         if self._connecting is not None:

@@ -135,6 +135,11 @@ class MqttLoad(asyncio.Protocol, ABC):
             load.took_all(now_s, [self._stamps.popleft() for _ in range(count)])
         load.acknowledged(self._number, load.spec.first_seq + first, count)
 
+    def fill(self) -> None:
+        """In a closed-loop run: send as many as may be under way, once all connections have been up."""
+        if not self._load.timed and self._load.begun and self._load.sending:
+            self.send(self._load.spec.window - self.in_flight)
+
     def go_on(self, count: int) -> None:
         """So many messages are done with: send as many new ones, or those that are late."""
         if not self._load.sending:
@@ -161,8 +166,7 @@ class MqttLoad(asyncio.Protocol, ABC):
         self._welcome = True
         self._most_in_flight = min(MOST_IN_FLIGHT, receive_maximum(answer))
         self.begin()
-        if not self._load.timed and self._load.sending:
-            self.send(self._load.spec.window - self.in_flight)
+        self.fill()
         self.connected.set()
 
 

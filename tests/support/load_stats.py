@@ -69,6 +69,8 @@ class Load:
         self.spec = spec
         self.result = LoadResult()
         self.ledger = LedgerWriter(Path(spec.ledger)) if spec.ledger else None
+        self.begun = False
+        """Every connection was up once: those that log in do not have to fight those that send."""
         self.sending = True
         self.timed = spec.rate is not None
         self._latencies = array("d")
