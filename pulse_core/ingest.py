@@ -18,6 +18,7 @@ from pulse_core.errors import Rejected
 from pulse_core.records import Device, MetricValue, MsgType, RawMessage, Reading, Reason, Reject
 
 if TYPE_CHECKING:
+    from pulse_core.ingester import Credentials
     from pulse_core.settings import Settings
 
 MAX_METRICS = 64
@@ -75,10 +76,7 @@ def hash_token(token: str) -> bytes:
 
 def check_token(device: Device | None, token: str | None, now_us: int) -> None:
     """Raise Rejected unless ``token`` is the device's. Constant time in the token."""
-    if device is None:
-        raise Rejected(Reason.UNREGISTERED_DEVICE)
-    if device.revoked or not device.tenant_active:
-        raise Rejected(Reason.DEVICE_REVOKED)
+    device = check_standing(device)
     if device.token_hash is None:
         raise Rejected(Reason.TOKEN_NOT_SET_IN_REGISTRY)
     if not token:
@@ -88,6 +86,24 @@ def check_token(device: Device | None, token: str | None, now_us: int) -> None:
     previous = hmac.compare_digest(shown, device.previous_token_hash or b"") and now_us < device.previous_until_us
     if not (current or previous):
         raise Rejected(Reason.TOKEN_INVALID)
+
+
+def check_standing(device: Device | None) -> Device:
+    """Raise Rejected unless a device is registered and neither it nor its tenant is shut out."""
+    if device is None:
+        raise Rejected(Reason.UNREGISTERED_DEVICE)
+    if device.revoked or not device.tenant_active:
+        raise Rejected(Reason.DEVICE_REVOKED)
+    return device
+
+
+def check_login(device: Device | None, credentials: Credentials, now_us: int) -> Device:
+    """Raise Rejected unless a device may log in with what it shows. One that was never activated has no token, but may
+    have proven who it is.
+    """
+    if not credentials.proven:
+        check_token(device, credentials.token, now_us)
+    return check_standing(device)
 
 
 def admit(raw: RawMessage, device: Device | None, settings: Settings, stamp_us: int) -> Reading:

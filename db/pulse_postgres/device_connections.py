@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
 from pulse_core.device_connections import MOST_A_DEVICE
-from pulse_core.errors import StoreUnavailable
 from pulse_postgres.acting import asking
 from pulse_postgres.paging import Page, Where, item_of
-from pulse_postgres.pool import CONNECT_TIMEOUT_S, unavailable
+from pulse_postgres.pool import beside
 from pulse_postgres.sorting import By, Orders, Sorted
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-    from asyncpg.pool import PoolConnectionProxy
+    import asyncpg
 
     from pulse_core.device_connections import DeviceConnection
     from pulse_postgres.connections import Connections
@@ -87,37 +82,20 @@ class PostgresDeviceConnections:
             for each in connections
         ]  # fmt: skip
         columns = [list(column) for column in zip(*rows, strict=True)]
-        async with self._connection() as connection, connection.transaction():
+        async with beside(self._pool) as connection, connection.transaction():
             await connection.execute(_RECORD, *columns)
             await connection.execute(_KEEP_THE_NEWEST, columns[1], columns[2], columns[10], MOST_A_DEVICE)
 
     async def end_all_but(self, connection_ids: Sequence[uuid.UUID]) -> None:
         """End every open one that is none of these."""
-        async with self._connection() as connection:
+        async with beside(self._pool) as connection:
             await connection.execute(_END_ALL_BUT, list(connection_ids))
 
     async def drop_before(self, cutoff_us: int) -> int:
         """Forget those that ended before ``cutoff_us``; return how many."""
-        async with self._connection() as connection:
+        async with beside(self._pool) as connection:
             tag = await connection.execute(_FORGET, cutoff_us)
         return int(tag.removeprefix("DELETE "))
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """A connection that is dropped by whoever gives up.
-
-        Whatever the database says against it (a device is removed at this very moment) comes as StoreUnavailable: that
-        a history cannot be written is no reason for the data path to end.
-        """
-        with unavailable():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                try:
-                    yield connection
-                except asyncpg.PostgresError as error:
-                    raise StoreUnavailable(str(error)) from error
-                except asyncio.CancelledError:
-                    connection.terminate()
-                    raise
 
 
 async def connection_page(

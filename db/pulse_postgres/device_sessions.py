@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import msgspec
 
 from pulse_core.device_sessions import MOST_A_DEVICE, Leaving, Opening, Saving, SessionDeed, SessionId
-from pulse_core.errors import StoreUnavailable
-from pulse_postgres.pool import CONNECT_TIMEOUT_S, unavailable
+from pulse_postgres.pool import beside
 from pulse_postgres.sqltime import at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
 _AT = at("d.at_us")
@@ -105,7 +102,7 @@ class PostgresDeviceSessions:
         openings = [(place, deed) for place, deed in enumerate(deeds) if isinstance(deed, Opening)]
         savings = [deed for deed in deeds if isinstance(deed, Saving)]
         leavings = [deed for deed in deeds if isinstance(deed, Leaving)]
-        async with self._connection() as connection, connection.transaction():
+        async with beside(self._pool) as connection, connection.transaction():
             if savings:
                 texts = [msgspec.json.encode(deed.subscriptions).decode() for deed in savings]
                 await connection.execute(_SAVE, *_columns(savings), texts)
@@ -124,31 +121,14 @@ class PostgresDeviceSessions:
             [key.device_id for key, _ in sessions],
             [client_id for _, client_id in sessions],
         ]
-        async with self._connection() as connection:
+        async with beside(self._pool) as connection:
             await connection.execute(_LEAVE_ALL_BUT, *those, at_us)
 
     async def drop_before(self, cutoff_us: int) -> int:  # noqa: ARG002 - a session says itself when it is over
         """Forget those that are over, and those of revoked devices; return how many."""
-        async with self._connection() as connection:
+        async with beside(self._pool) as connection:
             tags = [await connection.execute(each) for each in (_FORGET, _FORGET_REVOKED)]
         return sum(int(tag.removeprefix("DELETE ")) for tag in tags)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """A connection that is dropped by whoever gives up.
-
-        Whatever the database says against it (a device is removed at this very moment) comes as StoreUnavailable: the
-        devices come again, and the data path goes on.
-        """
-        with unavailable():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-                try:
-                    yield connection
-                except asyncpg.PostgresError as error:
-                    raise StoreUnavailable(str(error)) from error
-                except asyncio.CancelledError:
-                    connection.terminate()
-                    raise
 
 
 async def _open(connection: PoolConnectionProxy[Any], openings: Sequence[Opening]) -> list[asyncpg.Record]:

@@ -70,6 +70,25 @@ def unavailable() -> Iterator[None]:
         raise
 
 
+@asynccontextmanager
+async def beside(pool: asyncpg.Pool[Any]) -> AsyncIterator[PoolConnectionProxy[Any]]:
+    """A connection for what is written beside the data path. Whoever gives up drops it: a server that hangs does not
+    take a cancel either.
+
+    Whatever the database says against it (a device is removed at this very moment) comes as StoreUnavailable: that it
+    cannot be written just now is no reason for the data path to end.
+    """
+    with unavailable():
+        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+            try:
+                yield connection
+            except asyncpg.PostgresError as error:
+                raise StoreUnavailable(str(error)) from error
+            except asyncio.CancelledError:
+                connection.terminate()
+                raise
+
+
 @contextmanager
 def login_refused() -> Iterator[None]:
     """Say what to do when the database does not know a login role, or not by this password."""

@@ -9,13 +9,15 @@ AREAS: dict[str, frozenset[str]] = {
     "access": frozenset({"users", "api-tokens", "audit-log"}),
     "alerts": frozenset({"alerts"}),
     "deliveries": frozenset({"deliveries", "delivery-status"}),
-    "devices": frozenset({"devices", "commands", "metrics", "telemetry"}),
+    "devices": frozenset({"devices", "commands", "metrics", "telemetry", "customer/settings"}),
     "integrations": frozenset({"integrations", "integration-routes", "channel-types"}),
     "overview": frozenset({"dashboard", "events", "ledger"}),
-    "platform": frozenset({"settings", "plugins", "quarantine"}),
+    "platform": frozenset({"operator/settings", "plugins", "quarantine"}),
     "tenants": frozenset({"tenants"}),
 }
-"""The first segments after ``/customer`` or ``/operator`` that each holds. What stands in none, no scope opens."""
+"""The first segments after ``/customer`` or ``/operator`` that each holds, or after one of them alone: it says which.
+
+What stands in none, no scope opens."""
 
 
 def opens(scopes: frozenset[str] | None, rule: str) -> bool:
@@ -25,5 +27,5 @@ def opens(scopes: frozenset[str] | None, rule: str) -> bool:
     """
     if scopes is None:
         return True
-    segment = [*rule.split("/"), "", ""][2]
-    return any(segment in AREAS.get(scope, ()) for scope in scopes)
+    side, segment = [*rule.split("/"), "", ""][1:3]
+    return any(not AREAS.get(scope, frozenset()).isdisjoint((segment, f"{side}/{segment}")) for scope in scopes)

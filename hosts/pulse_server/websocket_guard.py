@@ -32,10 +32,15 @@ class _Sparing(wsproto.WSConnection):
     def events(self) -> Generator[events.Event, None, None]:
         """The next few."""
         handed_out = 0
-        for event in islice(super().events(), EVENTS_A_TURN):
+        for event in islice(self.connection.events() if self.connection else super().events(), EVENTS_A_TURN):
             handed_out += 1
             yield event
         self.more = handed_out == EVENTS_A_TURN
+
+    def forget_handshake(self) -> None:
+        """Let go of a parser of HTTP that nobody looks at any more: 2 KB a connection."""
+        if self.connection is not None:
+            del self.handshake
 
 
 class GuardedWebSocket(WSProtocol):
@@ -113,10 +118,14 @@ class GuardedWebSocket(WSProtocol):
             self._last_call = self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
 
     async def send(self, message: Any) -> None:
-        """Note how the application wants its messages."""
+        """Send, and return once the peer takes it: we read no more of it before, so the application has to know."""
         if message["type"] == "websocket.accept":
             self._pieces = bool(message.get("pulse.pieces"))
         await super().send(message)
+        if message["type"] == "websocket.send":
+            await self.writable.wait()
+        elif message["type"] == "websocket.accept":
+            self.conn.forget_handshake()
 
     async def receive(self) -> Any:
         """The next message; more is read when it was the last."""

@@ -6,7 +6,17 @@ from __future__ import annotations
 
 from pulse_mqtt.codes import Code
 from pulse_mqtt.packets import V311, Connect, Subscribe, Unsubscribe, Will
-from pulse_mqtt.wire import MAX_QOS, Fields, PacketError, packet, packet_id, topic_filter, topic_name
+from pulse_mqtt.wire import (
+    MAX_QOS,
+    MOST_FILTERS,
+    Fields,
+    PacketError,
+    check_count,
+    packet,
+    packet_id,
+    topic_filter,
+    topic_name,
+)
 
 SUBSCRIPTION_REFUSED = 0x80
 
@@ -70,14 +80,13 @@ def read_subscribe(body: bytes) -> Subscribe:
     """Read the body of a SUBSCRIBE (3.8): packet id, and topic filters with the QoS asked for."""
     fields = Fields(body)
     ident = packet_id(fields.take(2))
-    filters = []
-    while fields.more:
+    filters: list[tuple[str, int]] = []
+    while fields.more and len(filters) <= MOST_FILTERS:
         found, qos = topic_filter(fields.text()), fields.byte()
         if qos > MAX_QOS:
             raise PacketError("a SUBSCRIBE for QoS 3")
         filters.append((found, qos))
-    if not filters:
-        raise PacketError("a SUBSCRIBE without a topic filter")
+    check_count(filters)
     return Subscribe(ident, filters)
 
 
@@ -85,11 +94,10 @@ def read_unsubscribe(body: bytes) -> Unsubscribe:
     """Read the body of an UNSUBSCRIBE (3.10): packet id and topic filters."""
     fields = Fields(body)
     ident = packet_id(fields.take(2))
-    filters = []
-    while fields.more:
+    filters: list[str] = []
+    while fields.more and len(filters) <= MOST_FILTERS:
         filters.append(topic_filter(fields.text()))
-    if not filters:
-        raise PacketError("an UNSUBSCRIBE without a topic filter")
+    check_count(filters)
     return Unsubscribe(ident, filters)
 
 

@@ -10,9 +10,11 @@ from pulse_mqtt.packets import V5, Connect, Goodbye, Order, Subscribe, Unsubscri
 from pulse_mqtt.properties import Property, read_properties, write_properties
 from pulse_mqtt.wire import (
     MAX_QOS,
+    MOST_FILTERS,
     PUBREL,
     Fields,
     PacketError,
+    check_count,
     packet,
     packet_id,
     topic_filter,
@@ -147,13 +149,12 @@ def read_subscribe(body: bytes) -> Subscribe:
     fields = Fields(body)
     ident = packet_id(fields.take(2))
     said = read_properties(fields, _SUBSCRIBE)
-    filters = []
-    while fields.more:
+    filters: list[tuple[str, int]] = []
+    while fields.more and len(filters) <= MOST_FILTERS:
         found, options = topic_filter(fields.text()), fields.byte()
         _check_options(found, options)
         filters.append((found, options))
-    if not filters:
-        raise PacketError("a SUBSCRIBE without a topic filter", Code.PROTOCOL_ERROR)
+    check_count(filters)
     return Subscribe(ident, filters, said.get(Property.SUBSCRIPTION_IDENTIFIER, 0))
 
 
@@ -175,11 +176,10 @@ def read_unsubscribe(body: bytes) -> Unsubscribe:
     fields = Fields(body)
     ident = packet_id(fields.take(2))
     read_properties(fields, _UNSUBSCRIBE)
-    filters = []
-    while fields.more:
+    filters: list[str] = []
+    while fields.more and len(filters) <= MOST_FILTERS:
         filters.append(topic_filter(fields.text()))
-    if not filters:
-        raise PacketError("an UNSUBSCRIBE without a topic filter", Code.PROTOCOL_ERROR)
+    check_count(filters)
     return Unsubscribe(ident, filters)
 
 

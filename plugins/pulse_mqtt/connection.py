@@ -34,7 +34,19 @@ _LINGER_S = 60.0
 class Connection(Link):
     """Serves one connection of MQTT 3.1.1 or MQTT 5.0."""
 
-    __slots__ = ("_door", "_ended", "_failure", "_scheme", "_silence_s", "_task", "_version", "address", "key", "talk")
+    __slots__ = (
+        "_counted",
+        "_door",
+        "_ended",
+        "_failure",
+        "_scheme",
+        "_silence_s",
+        "_task",
+        "_version",
+        "address",
+        "key",
+        "talk",
+    )
 
     def __init__(self, door: Door, scheme: str) -> None:
         super().__init__(door.log, door.config.write_timeout_s)
@@ -43,6 +55,7 @@ class Connection(Link):
         self._version = V311
         self._failure: tuple[Code, str] | None = None
         """What the last word is to say, where the ending does not say it."""
+        self._counted = False
         self._ended: Callable[[Ending], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._silence_s = 0.0
@@ -64,7 +77,8 @@ class Connection(Link):
 
     def proven(self) -> DeviceKey | None:
         """Who it is by its certificate."""
-        return None
+        tls = self._door.tls
+        return tls.owner(self.transport.get_extra_info("ssl_object")) if tls is not None else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give a stranger some time to log in."""
@@ -74,8 +88,11 @@ class Connection(Link):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        if self._door.roster.enter(self):
-            within_s = self._door.config.connect_timeout_s
+        door = self._door
+        self._counted = door.crowd.enter(self.address)
+        if self._counted and door.roster.enter(self):
+            door.strangers.enter(self)
+            within_s = door.config.connect_timeout_s
             self.after("connect", within_s, lambda: self.abort("no login in time", Ending.PROTOCOL_ERROR))
         else:
             self.abort("too many connections", Ending.SERVER_ERROR)
@@ -84,7 +101,7 @@ class Connection(Link):
         """Read packets for as long as nothing stands against it."""
         pos = 0
         try:
-            while not self.paused:
+            while pos < len(data) and not self.paused:
                 read_to = self.talk.read(data, pos) if self.talk is not None else self._read_connect(data, pos)
                 if read_to == pos:
                     break
@@ -106,18 +123,21 @@ class Connection(Link):
     def _read_connect(self, data: bytes, pos: int) -> int:
         if pos < len(data) and data[pos] != wire.CONNECT:
             raise wire.PacketError("the first packet is not CONNECT")
-        header = wire.read_header(data, pos, LONGEST_CONNECT)
+        header = wire.read_header(data, pos, LONGEST_CONNECT, padded=True)
         if header is None or header[2] > len(data):
             self.needed = header[2] - pos if header else 0
             return pos
         body = data[header[1] : header[2]]
         self._version = version_of(body)
+        if self._version == V5:
+            wire.read_header(data, pos, LONGEST_CONNECT)  # once more, now that its rules are known
         connect = read_connect(body, self._version)
         try:
             self.key = self._door.desk.who(connect, self)
         except LoginRefused as error:
             self._refuse(error, connect)
         else:
+            self._door.strangers.leave(self)  # a storm of logins is no flood of strangers: each of them gets its turn
             self._door.roster.claim(self.key, self)
             self.do(Pause.LOGIN, self._log_in(self.key, connect))
         return header[2]
@@ -161,13 +181,13 @@ class Connection(Link):
         self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
         self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
 
-    def do(self, reason: Pause, work: Coroutine[Any, Any, None]) -> None:
+    def do(self, reason: int, work: Coroutine[Any, Any, None]) -> None:
         """Do something that takes a while; read nothing more before it is done."""
         self.pause(reason)
         self._task = self.loop.create_task(work)
         self._task.add_done_callback(lambda task: self._done(reason, task))
 
-    def _done(self, reason: Pause, task: asyncio.Task[None]) -> None:
+    def _done(self, reason: int, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled():
             return
@@ -180,6 +200,9 @@ class Connection(Link):
     def gone(self) -> None:
         """Forget everything."""
         self._door.roster.leave(self)
+        self._door.strangers.leave(self)
+        if self._counted:
+            self._door.crowd.leave(self.address)
         if self._task is not None:
             self._task.cancel()
         if self.talk is not None:

@@ -35,6 +35,8 @@ LONGEST_PACKET = 262_144 + 65_535 + 4
 """The largest payload that can be configured, the longest topic, and what stands around them."""
 FIRST_QUOTA = 32
 """Messages that are read at once from a connection whose rate is not known yet."""
+MOST_CONTROLS = 256
+"""Packets other than PUBLISH that are read at once from one connection: nobody else waits for a flood of them."""
 _PUBLISH = 3
 _HEADS = (b"", wire.PUBACK_HEAD, wire.PUBREC_HEAD)
 
@@ -138,12 +140,13 @@ class Conversation:
         tenant_id, device_id = device.tenant_id, device.device_id
         unreleased, read_publish = window.unreleased, self.dialect.read_publish
         room = min(WINDOW_MESSAGES - window.undecided, self._quota)
-        now_us = time.time_ns() // 1000
+        now_us, padded = time.time_ns() // 1000, self.dialect.version == V311
         messages: list[RawMessage] = []
         acks: list[bytes] = []
+        controls = 0
         try:
             while pos < size and len(messages) < room and not connection.paused:
-                header = wire.read_header(data, pos, LONGEST_PACKET)
+                header = wire.read_header(data, pos, LONGEST_PACKET, padded)
                 if header is None or header[2] > size:
                     connection.needed = header[2] - pos if header else 0
                     break
@@ -151,6 +154,8 @@ class Conversation:
                 if first >> 4 != _PUBLISH:
                     self._control(first, data[body:end])
                     pos = end
+                    if (controls := controls + 1) == MOST_CONTROLS:
+                        connection.take_turns()
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
                 msg_type, refused = known.get(topic) or self._judge(topics, topic)
@@ -271,7 +276,12 @@ class Conversation:
     def _change_to(
         self, wanted: dict[str, int], packet_id: bytes, answer: Callable[[bytes, list[int]], bytes], codes: list[int]
     ) -> None:
-        """Answer, after the commit where the session is to outlive the connection; then send what is open."""
+        """Answer, after the commit where the session is to outlive the connection; then send what is open.
+
+        It counts as one message against the device's rate limit.
+        """
+        self._pace(1)
+        self._connection.take_turns()
         if self.session.stored:
             self.reply()
             self._connection.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))

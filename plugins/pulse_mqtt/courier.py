@@ -50,7 +50,7 @@ class Recipient(Protocol):
 class Outbox:
     """The commands of one connection: sent and not acknowledged, or waiting for their turn."""
 
-    __slots__ = ("_connection", "_limit", "_seen", "_waiting", "in_flight")
+    __slots__ = ("_catching_up", "_connection", "_limit", "_new", "_seen", "_waiting", "in_flight")
 
     def __init__(self, connection: Recipient, receive_maximum: int) -> None:
         self._connection = connection
@@ -59,9 +59,29 @@ class Outbox:
         self.in_flight: dict[int, uuid.UUID] = {}
         self._seen: dict[uuid.UUID, None] = {}
         """The last commands that this connection had or is to have: none comes twice on one connection (4.4)."""
+        self._catching_up = 0
+        self._new: list[Command] = []
+        """Commands that came while older ones are being fetched."""
+
+    def catch_up(self) -> None:
+        """All that is open is being fetched: until :meth:`caught_up`, what is new waits, or it would overtake it."""
+        self._catching_up += 1
+
+    def caught_up(self, commands: Sequence[Command]) -> None:
+        """This is what is open, oldest first; what is new is part of it, or comes after it."""
+        self._catching_up -= 1
+        new = {one.command_id: one for one in self._new}
+        self._new = []
+        self._take([*(new.pop(one.command_id, one) for one in commands), *new.values()])
 
     def offer(self, commands: Sequence[Command]) -> None:
-        """Send these, in order, as far as the device's receive maximum allows it; the rest as it acknowledges."""
+        """Send these new ones, in order, as far as the device's receive maximum allows it; the rest later."""
+        if self._catching_up:
+            self._new += commands
+        else:
+            self._take(commands)
+
+    def _take(self, commands: Sequence[Command]) -> None:
         for one in commands:
             if one.command_id not in self._seen:
                 self._seen[one.command_id] = None
@@ -142,7 +162,8 @@ class Courier:
         """A connection has its subscriptions, or new ones: it gets all that is open for it, sent before or not."""
         if connection.outbox is None:
             connection.outbox = Outbox(connection, receive_maximum)
-        self._start(self._catch_up(connection))
+        connection.outbox.catch_up()
+        self._start(self._catch_up(connection, connection.outbox))
 
     def acknowledged(self, connection: Recipient, number: int, code: int) -> None:
         """A device has acknowledged a command. One that it refuses is acknowledged, too: it must not come again."""
@@ -183,17 +204,17 @@ class Courier:
         finally:
             del self._fetching[key]
 
-    async def _catch_up(self, connection: Recipient) -> None:
+    async def _catch_up(self, connection: Recipient, outbox: Outbox) -> None:
         key = connection.session.key.device
-        while not connection.closed and (names := _wanted([connection])) != frozenset():
-            try:
-                found = await self._intake.commands(key, again=True, names=names)
-            except StoreUnavailable:
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if connection.outbox is not None and not connection.closed:
-                connection.outbox.offer(found)
-            return
+        found: Sequence[Command] | None = None
+        try:
+            while found is None and not connection.closed and (names := _wanted([connection])) != frozenset():
+                try:
+                    found = await self._intake.commands(key, again=True, names=names)
+                except StoreUnavailable:
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            outbox.caught_up(found or ())
 
     async def _acknowledge(self, connection: Recipient, command_id: uuid.UUID) -> None:
         """Committed, or told again: without a commit the device gets the command again when it comes back."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulse_mqtt.addresses import Crowd
 from pulse_mqtt.courier import Courier
 from pulse_mqtt.login import Desk
 from pulse_mqtt.roster import Roster
+from pulse_mqtt.strangers import Strangers
+from pulse_mqtt.throttle import LoginThrottle
 from pulse_mqtt.wills import Wills
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.connection import Connection
     from pulse_mqtt.conversation import Conversation
+    from pulse_mqtt.tls import Tls
 
 
 class Door:
@@ -24,10 +28,15 @@ class Door:
         self.config = config
         self.source = source
         self.log = log
+        self.tls: Tls | None = None
+        """Of the way in over TLS, if there is one."""
         self.roster: Roster[Connection] = Roster(config.max_connections)
+        self.crowd = Crowd(config.max_connections_per_address)
+        self.strangers: Strangers[Connection] = Strangers(config.max_strangers)
         self.wills = Wills(intake, source)
         self.courier = Courier(intake, self._talks_with, log)
-        self.desk = Desk(intake, config, self.roster, self.wills, source)
+        throttle = LoginThrottle(config.login_failures_burst, config.login_failures_per_s)
+        self.desk = Desk(intake, config, self.roster, self.wills, throttle, source)
 
     def _talks_with(self, key: DeviceKey) -> list[Conversation]:
         return [one.talk for one in self.roster.of(key) if one.talk is not None]

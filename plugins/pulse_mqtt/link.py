@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from enum import IntFlag, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from pulse_core.api import Ending
@@ -16,22 +15,26 @@ _WRITE_BUFFER = 64 * 1024
 _CLOSE_TIMEOUT_S = 5.0
 
 
-class Pause(IntFlag):
-    """Why a connection is not being read."""
+class Pause:
+    """Why a connection is not being read: bits of a number. (An IntFlag costs a microsecond at each look.)"""
 
-    LOGIN = auto()
+    NONE = 0
+
+    LOGIN = 1
     """Its token is being checked."""
-    WINDOW = auto()
+    WINDOW = 2
     """Too much of it is undecided."""
-    ROOM = auto()
+    ROOM = 4
     """The intake has no room."""
-    PACE = auto()
+    PACE = 8
     """It is over its rate limit."""
-    PEER = auto()
+    PEER = 16
     """It leaves our answers unread."""
-    SESSION = auto()
+    SESSION = 32
     """What it has subscribed to is being stored."""
-    LEAVING = auto()
+    TURN = 64
+    """It has said much at once: others are heard first."""
+    LEAVING = 128
     """It is being closed."""
 
 
@@ -39,6 +42,7 @@ class Link(asyncio.Protocol, ABC):
     """Bytes, pauses, timers and the end. What the bytes mean is for the subclass: :meth:`work` and :meth:`gone`."""
 
     __slots__ = (
+        "_reading",
         "_rest",
         "_timers",
         "_write_timeout_s",
@@ -59,7 +63,7 @@ class Link(asyncio.Protocol, ABC):
         self.log = log
         self.heard_s = self.loop.time()
         """When the peer was last heard, or allowed to speak again."""
-        self.paused = Pause(0)
+        self.paused = Pause.NONE
         self.closed = False
         """Lost, or about to be."""
         self.ended = False
@@ -70,6 +74,7 @@ class Link(asyncio.Protocol, ABC):
         """How many bytes :meth:`work` needs at least."""
         self._write_timeout_s = write_timeout_s
         self._rest = bytearray()
+        self._reading = True
         self._timers: dict[str, asyncio.TimerHandle] | None = None
 
     @abstractmethod
@@ -120,8 +125,7 @@ class Link(asyncio.Protocol, ABC):
         self.ended = True
         if self.closed or self.transport.get_extra_info("ssl_object") is not None:
             return False
-        if not self.paused:
-            self.finish()
+        self._continue()
         return True
 
     def pause_writing(self) -> None:
@@ -134,21 +138,26 @@ class Link(asyncio.Protocol, ABC):
         self.cancel("write")
         self.resume(Pause.PEER)
 
-    def pause(self, reason: Pause) -> None:
+    def pause(self, reason: int) -> None:
         """Stop reading."""
-        if not self.paused and not self.closed:
+        if self._reading and not self.closed:
+            self._reading = False
             self.transport.pause_reading()
         self.paused |= reason
 
-    def resume(self, reason: Pause) -> None:
-        """Take one reason away; read again when it was the last."""
+    def resume(self, reason: int) -> None:
+        """Take one reason away; read again when it was the last, first of all what was kept."""
         if not self.paused & reason:
             return
         self.paused &= ~reason
         if not self.paused and not self.closed:
             self.heard_s = self.loop.time()
-            self.transport.resume_reading()
             self.loop.call_soon(self._continue)
+
+    def take_turns(self) -> None:
+        """Read on in the next turn of the event loop."""
+        self.pause(Pause.TURN)
+        self.loop.call_soon(self.resume, Pause.TURN)
 
     def after(self, name: str, delay_s: float, action: Callable[[], object]) -> None:
         """Do something later, instead of what was to be done under this name."""
@@ -193,11 +202,17 @@ class Link(asyncio.Protocol, ABC):
             self._rest += data[read_to:] if read_to else data
 
     def _continue(self) -> None:
+        """Read what was kept. Only then more is taken from the socket, or it would pile up here."""
         if self.paused:
             return
         if self._rest:
             data = bytes(self._rest)
             self._rest.clear()
             self._advance(data)
-        if self.ended and not self.paused:
+        if self.paused:
+            return
+        if self.ended:
             self.finish()
+        elif not self._reading:
+            self._reading = True
+            self.transport.resume_reading()

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -15,9 +14,11 @@ from pulse_core.api import Ending, Ingester, PermanentFailure, StoreUnavailable
 from pulse_mqtt.config import MqttConfig
 from pulse_mqtt.connection import Connection
 from pulse_mqtt.door import Door
+from pulse_mqtt.tls import Tls
 from pulse_mqtt.websocket import MOUNT, WebSocketApp
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from pulse_core.api import AsgiApp, Intake, PluginConfig, Services
@@ -29,6 +30,8 @@ _ACCEPTS = 32
 long while many publish: who logs in then would wait behind them, however few they are."""
 _RESUBSCRIBE_S = 0.5
 _LAST_GRACE_S = 0.5
+_GOODBYE_S = 5.0
+"""How long a peer may take to end TLS in good order."""
 _WATCH_S = 0.5
 """How often keep-alives are looked at: one look for all costs less than a timer each."""
 
@@ -59,8 +62,9 @@ class MqttIngester(Ingester):
 
     @classmethod
     async def check(cls, config: PluginConfig) -> None:
-        """See whether the certificate can be used."""
-        _tls(cast("MqttConfig", config))
+        """See whether the certificates can be used."""
+        if (mqtt := cast("MqttConfig", config)).tls_cert is not None:
+            Tls(mqtt, None)
 
     async def run(self, intake: Intake) -> None:
         """Listen until ``intake.stopping``; then stop reading, acknowledge what is decided, and close."""
@@ -73,6 +77,8 @@ class MqttIngester(Ingester):
             start(_watch_silence(door)),
             start(intake.stopping.wait()),
         ]
+        if door.tls is not None:
+            working.append(start(door.tls.follow_files()))
         intake.receiving(True)
         try:
             await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
@@ -94,8 +100,9 @@ class MqttIngester(Ingester):
         config = self.config
         servers = await self._listen_on(door, "mqtt", config.port, None)
         try:
-            if (tls := _tls(config)) is not None:
-                servers += await self._listen_on(door, "mqtts", config.tls_port, tls)
+            if config.tls_cert is not None:
+                door.tls = Tls(config, door.log)
+                servers += await self._listen_on(door, "mqtts", config.tls_port, door.tls.context)
         except BaseException:
             for server in servers:
                 server.close()
@@ -111,6 +118,7 @@ class MqttIngester(Ingester):
             backlog=_BACKLOG,
             ssl=tls,
             ssl_handshake_timeout=config.connect_timeout_s if tls else None,
+            ssl_shutdown_timeout=_GOODBYE_S if tls else None,
         )
         while True:
             try:
@@ -160,14 +168,3 @@ async def _watch_silence(door: Door) -> None:
 def _same(listening: socket.socket) -> socket.socket:
     """The same socket, for another server."""
     return socket.socket(fileno=os.dup(listening.fileno()))
-
-
-def _tls(config: MqttConfig) -> ssl.SSLContext | None:
-    if config.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise PermanentFailure(f"tls_cert {config.tls_cert} cannot be used: {error}") from error
-    return context

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pulse_mqtt.config import MqttConfig
     from pulse_mqtt.packets import Connect
     from pulse_mqtt.roster import Roster
+    from pulse_mqtt.throttle import LoginThrottle
     from pulse_mqtt.wills import Wills
 
 LEAST_PACKET = 80
@@ -84,11 +85,20 @@ def read_connect(body: bytes, version: int) -> Connect:
 class Desk:
     """Judges logins; one for all connections."""
 
-    def __init__(self, intake: Intake, config: MqttConfig, roster: Roster[Any], wills: Wills, source: str) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        config: MqttConfig,
+        roster: Roster[Any],
+        wills: Wills,
+        throttle: LoginThrottle,
+        source: str,
+    ) -> None:
         self._intake = intake
         self._config = config
         self._roster = roster
         self._wills = wills
+        self._throttle = throttle
         self._source = source
 
     def who(self, connect: Connect, applicant: Applicant) -> DeviceKey:
@@ -121,15 +131,19 @@ class Desk:
 
         :raises LoginRefused: see :class:`LoginRefused`.
         """
+        if not self._throttle.admits(applicant.address, key, time.monotonic()):
+            raise LoginRefused(Code.CONNECTION_RATE_EXCEEDED, "too many failed logins from this address")
         proven = applicant.proven() is not None
         token = (connect.password or b"").decode("utf-8", "replace")
         try:
             await self._intake.authenticate(Credentials(key, token, proven))
         except Rejected as error:
+            self._throttle.failed(applicant.address, time.monotonic())
             self._count_refusal(key, connect, applicant, error.reason)
             raise LoginRefused(Code.NOT_AUTHORIZED, "not authorized") from error
         except StoreUnavailable as error:
             raise LoginRefused(Code.SERVER_UNAVAILABLE, "try again later") from error
+        self._throttle.welcomed(applicant.address, key)
         return await self._open(Session(self._session_key(key, connect), self._expiry_s(connect)), connect, applicant)
 
     def _session_key(self, key: DeviceKey, connect: Connect) -> SessionKey:

@@ -160,9 +160,8 @@ class WebSocketTransport(asyncio.Transport):
         if self._sender is None:
             self._sender = asyncio.get_running_loop().create_task(self._send_unsent())
             self._sender.add_done_callback(self._sent)
-        if self._unsent_bytes > self._high and not self._writing_paused:
-            self._writing_paused = True
-            self._protocol.pause_writing()
+        if self._unsent_bytes > self._high:
+            self._pause_writing()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send them joined."""
@@ -245,11 +244,22 @@ class WebSocketTransport(asyncio.Transport):
         finally:
             self._awaits_peer = False
 
+    def _pause_writing(self) -> None:
+        if not self._writing_paused and not self._lost:
+            self._writing_paused = True
+            self._protocol.pause_writing()
+
     async def _send_unsent(self) -> None:
+        """A server that does not take a message at once is over its own limit, so we are, however little it is."""
+        loop = asyncio.get_running_loop()
         while self._unsent:
             data = b"".join(self._unsent)
             self._unsent.clear()
-            await self._send({"type": "websocket.send", "bytes": data})
+            unless_taken = loop.call_soon(self._pause_writing)
+            try:
+                await self._send({"type": "websocket.send", "bytes": data})
+            finally:
+                unless_taken.cancel()
             self._unsent_bytes -= len(data)
             if self._writing_paused and self._unsent_bytes <= self._low:
                 self._writing_paused = False

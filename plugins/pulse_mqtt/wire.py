@@ -7,7 +7,12 @@ of the OASIS standard "MQTT Version 5.0"; where MQTT 3.1.1 differs, its codec sa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pulse_mqtt.codes import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 CONNECT = 0x10
 PUBACK = 0x40
@@ -28,6 +33,8 @@ PUBCOMP_HEAD = b"\x70\x02"
 """What stands before the packet id, when nothing else follows."""
 
 MAX_QOS = 2
+MOST_FILTERS = 256
+"""In one SUBSCRIBE or UNSUBSCRIBE: more than any session holds, and read in no time that others would notice."""
 MAX_REMAINING = 268_435_455
 _OF_DEVICES = {one >> 4 for one in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT)}
 _LENGTH_SHIFTS = 21
@@ -49,10 +56,11 @@ class UnsupportedProtocolError(PacketError):
         super().__init__(message, Code.UNSUPPORTED_PROTOCOL_VERSION)
 
 
-def read_header(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | None:
+def read_header(data: bytes, pos: int, limit: int, padded: bool = False) -> tuple[int, int, int] | None:
     """Read the fixed header at ``pos``: the first byte, where the body starts, and where it ends.
 
-    The end may lie beyond ``data``; None while the header itself is incomplete.
+    The end may lie beyond ``data``; None while the header itself is incomplete. ``padded``: a length may be longer
+    written than need be, as in MQTT 3.1.1, which does not say otherwise.
 
     :raises PacketError: for a remaining length of over four bytes, over ``limit``, or longer written than need be
         (1.5.5).
@@ -76,7 +84,7 @@ def read_header(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | Non
             if digit < 128:  # noqa: PLR2004 - the continuation bit
                 break
             shift += 7
-        if not digit:
+        if not digit and not padded:
             raise PacketError("a remaining length that could be shorter")
     if length > limit:
         raise PacketError(f"a packet of {length} bytes, where {limit} are allowed", Code.PACKET_TOO_LARGE)
@@ -135,6 +143,14 @@ def topic_filter(found: str) -> str:
     if not found or wrong or "#" in levels[:-1]:
         raise PacketError("not a topic filter", Code.TOPIC_FILTER_INVALID)
     return found
+
+
+def check_count(filters: Sized) -> None:
+    """See that there are some topic filters, and not more than :data:`MOST_FILTERS`."""
+    if not filters:
+        raise PacketError("no topic filter", Code.PROTOCOL_ERROR)
+    if len(filters) > MOST_FILTERS:
+        raise PacketError(f"more than {MOST_FILTERS} topic filters at once", Code.QUOTA_EXCEEDED)
 
 
 def packet_id(raw: bytes) -> bytes:

@@ -56,6 +56,7 @@ class Question(NamedTuple):
     username: str
     password: str
     topic: str
+    client_id: str
     actions: tuple[Action, ...]
     wants_status: bool
     """A no must not be a 200."""
@@ -103,11 +104,13 @@ async def read_question(scope: Any, receive: Any, *, login: bool) -> Question:
 
 def question_of(fields: Mapping[str, Any], *, login: bool) -> Question:
     """Make a question of the fields of a body; missing ones are empty. Raises UnreadableError for wrong types."""
-    username, password, topic = (_text(fields, name) for name in ("username", "password", "topic"))
+    username, password, topic, client_id = (
+        _text(fields, name) for name in ("username", "password", "topic", "clientid")
+    )
     action, acc = _text(fields, "action"), fields.get("acc")
     actions = _ACTIONS.get(action, ()) if action else _ACC.get(str(acc), ()) if isinstance(acc, str | int) else ()
     by_emqx = bool(action) or (acc is None and not login)
-    return Question(username, password, topic, () if login else actions, not by_emqx)
+    return Question(username, password, topic, client_id, () if login else actions, not by_emqx)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from pulse_core.api import Credentials, RawMessage, Reason, Rejected, StoreUnavailable
+from pulse_core.api import ConnectionEvent, Credentials, RawMessage, Reason, Rejected, StoreUnavailable
 from pulse_mqtt_bridge.asking import UnreadableError, read_question, shows_secret
 from pulse_mqtt_bridge.rights import bridge_may, device_may, key_of
 
@@ -147,7 +147,7 @@ class AccessDoors:
         try:
             await self._intake.authenticate(Credentials(key, question.password))
         except Rejected as error:
-            self._count_refusal(key, error.reason)
+            self._count_refusal(key, question.client_id, error.reason)
             return False
         self._remember(key, question.password)
         return True
@@ -172,10 +172,11 @@ class AccessDoors:
     def _is_bridge(self, username: str) -> bool:
         return self._config.user is not None and username == self._config.user
 
-    def _count_refusal(self, key: DeviceKey, reason: Reason) -> None:
-        """Tell quarantine of a refused login. The broker is not kept waiting for it."""
+    def _count_refusal(self, key: DeviceKey, client_id: str, reason: Reason) -> None:
+        """Tell quarantine and the device's history of a refused login. The broker is not kept waiting for it."""
         login = RawMessage(
             key.tenant_id, key.device_id, "connect", b"", time.time_ns() // 1000, self._source, refused=reason
         )
         future = asyncio.ensure_future(self._intake.submit([login]))
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._intake.connection_event(key, ConnectionEvent.REFUSED, client_id=client_id, detail=str(reason))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pulse_core.api import Verdict
@@ -66,7 +65,7 @@ class Window:
         self._ids: set[int] = set()
         self._bytes = 0
         self._crowded = False
-        self._submitted = 0
+        self._under_way: dict[asyncio.Future[list[Outcome]], list[Entry]] = {}
         self._stopped = False
         self._closed = False
         self._flushing = False
@@ -110,6 +109,8 @@ class Window:
 
     def _flush(self) -> None:
         self._flushing = False
+        for future in [each for each in self._under_way if each.done()]:
+            self._settle(future)  # nothing may go past one that was sent back a moment ago
         self._release()
         while self._waiting and self._retrying is None and not self._stopped:
             batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
@@ -122,17 +123,19 @@ class Window:
     def _hand_over(self, batch: list[Entry]) -> asyncio.Future[list[Outcome]]:
         messages = [entry.message for entry in batch if entry.message is not None]
         future = asyncio.ensure_future(self._intake.submit(messages))
-        self._submitted += 1
+        self._under_way[future] = batch
         self._idle.clear()
         if future.done():
-            self._settle(batch, future)
+            self._settle(future)
         else:
-            future.add_done_callback(partial(self._settle, batch))
+            future.add_done_callback(self._settle)
         return future
 
-    def _settle(self, batch: list[Entry], future: asyncio.Future[list[Outcome]]) -> None:
-        self._submitted -= 1
-        if not self._submitted:
+    def _settle(self, future: asyncio.Future[list[Outcome]]) -> None:
+        batch = self._under_way.pop(future, None)
+        if batch is None:
+            return
+        if not self._under_way:
             self._idle.set()
         if future.cancelled() or (error := future.exception()) is not None:
             self._owner.failed(asyncio.CancelledError() if future.cancelled() else error or asyncio.CancelledError())

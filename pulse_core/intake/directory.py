@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pulse_core.errors import Rejected, StoreUnavailable
-from pulse_core.ingest import check_token
+from pulse_core.ingest import check_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,15 +65,11 @@ class Directory:
         since_us = self._out_of_step_since_us
         if since_us is not None and self._clock.now_us() - since_us > STALE_LIMIT_US:
             raise StoreUnavailable("the device directory is out of step with the registry")
-        device = self.get(credentials.key)
+        now_us = self._clock.now_us()
         try:
-            check_token(device, credentials.token, self._clock.now_us())
+            return check_login(self.get(credentials.key), credentials, now_us)
         except Rejected:
-            device = await self.look_up(credentials.key)
-            check_token(device, credentials.token, self._clock.now_us())
-        if device is None:  # check_token has refused it already; this is for the reader and the type checker
-            raise StoreUnavailable("no such device")
-        return device
+            return check_login(await self.look_up(credentials.key), credentials, now_us)
 
     async def look_up(self, key: DeviceKey) -> Device | None:
         """Ask the registry for one device, unless too many asked lately; then what we know stands."""

@@ -59,19 +59,20 @@ class SessionKeeper:
         self._some = asyncio.Event()
         self._asking = 0
         self._leaving = 0
-        self._opened: dict[SessionId, Opening] = {}
-        """Kept sessions that have a connection, or will have one soon, by what opened them."""
+        self._expected: dict[SessionId, Opening] = {}
+        """Of each session that is to be opened, the last who wants that."""
+        self._connected: dict[SessionId, Opening] = {}
+        """Kept sessions that were opened and not left since, by what opened them."""
         self._settled = False
         """Whether what the store takes for connected is, but for what is in line."""
 
     async def open(self, key: DeviceKey, client_id: str, *, clean: bool, expiry_s: int) -> dict[str, int] | None:
         """See :meth:`pulse_core.ingester.Intake.open_session`."""
         check_session(client_id, expiry_s=expiry_s)
-        opening = Opening(key, client_id, self._clock.now_us(), clean, expiry_s)
         if clean and not expiry_s:
-            self._begin_anew(opening)
+            self._begin_anew(key, client_id)
             return None
-        return await self._ask(opening)
+        return await self._ask(Opening(key, client_id, self._clock.now_us(), clean, expiry_s))
 
     async def save(self, key: DeviceKey, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """See :meth:`pulse_core.ingester.Intake.save_session`."""
@@ -81,25 +82,28 @@ class SessionKeeper:
     def leave(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:
         """See :meth:`pulse_core.ingester.Intake.leave_session`."""
         check_session(client_id, expiry_s=expiry_s)
-        if self._opened.pop((key, client_id), None) is not None:
+        expected = self._expected.pop((key, client_id), None)
+        connected = self._connected.pop((key, client_id), None)
+        if connected or (expected and expected.expiry_s):
             self._leave(key, client_id, expiry_s)
 
-    def _begin_anew(self, opening: Opening) -> None:
+    def _begin_anew(self, key: DeviceKey, client_id: str) -> None:
         """Nothing to go on with, nothing to keep: what is stored is forgotten in its turn, and the login need not wait.
 
         Most logins are such, and they come in storms. Only if we die before that is written is the old session back.
         """
         if self._leaving >= WAITING:
             raise StoreUnavailable("too many sessions wait to be forgotten")
-        self._expect(opening)
-        self._leave(opening.key, opening.client_id, 0)
+        self._expected.pop((key, client_id), None)
+        self._connected.pop((key, client_id), None)
+        self._leave(key, client_id, 0)
 
     async def settle(self) -> None:
         """Leave what the store takes for connected and is not: sessions of a process that died, say.
 
         Raises StoreUnavailable.
         """
-        await self._store.leave_all_but(list(self._opened), self._clock.now_us())
+        await self._store.leave_all_but([*self._connected, *self._expected], self._clock.now_us())
         self._settled = True
 
     async def run(self) -> None:
@@ -129,7 +133,7 @@ class SessionKeeper:
             raise StoreUnavailable("too many ask for sessions")
         answer: _Answer = asyncio.get_running_loop().create_future()
         if isinstance(deed, Opening):
-            self._expect(deed)
+            self._expected[deed.session] = deed
         self._put(_Wish(deed, answer))
         self._asking += 1
         try:
@@ -170,7 +174,7 @@ class SessionKeeper:
     def _given_up(self, wish: _Wish) -> bool:
         if wish.answer is None or not wish.answer.done():
             return False
-        self._forget(wish.deed)
+        self._no_longer_expect(wish.deed)
         return True
 
     async def _carry(self, batch: list[_Wish]) -> None:
@@ -187,6 +191,7 @@ class SessionKeeper:
                     self._put(wish, first=True)
                 self._settled = False  # what was opened may be, though nobody was told so
         for wish, subscriptions in zip(batch, found, strict=True):
+            self._note(wish.deed)
             if wish.answer is None:
                 self._leaving -= 1
             elif wish.answer.done():
@@ -201,25 +206,26 @@ class SessionKeeper:
             if wish.answer is None:
                 self._put(wish)
             elif not self._given_up(wish):
-                self._forget(wish.deed)
+                self._no_longer_expect(wish.deed)
                 wish.answer.set_exception(StoreUnavailable(why))
 
-    def _expect(self, opening: Opening) -> None:
-        if opening.expiry_s:
-            self._opened[opening.session] = opening
-        else:
-            self._opened.pop(opening.session, None)
+    def _note(self, deed: SessionDeed) -> None:
+        """It is committed."""
+        if isinstance(deed, Opening) and deed.expiry_s:
+            self._connected[deed.session] = deed
+        elif isinstance(deed, Opening | Leaving):
+            self._connected.pop(deed.session, None)
+        self._no_longer_expect(deed)
 
-    def _forget(self, deed: SessionDeed) -> bool:
-        """A session will have no connection by this deed. False: it had none, or has another since."""
-        if self._opened.get(deed.session) is not deed:
-            return False
-        del self._opened[deed.session]
-        return True
+    def _no_longer_expect(self, deed: SessionDeed) -> None:
+        if self._expected.get(deed.session) is deed:
+            del self._expected[deed.session]
 
     def _give_back(self, deed: SessionDeed) -> None:
-        """Leave what was opened for somebody who had gone, unless somebody opens it again."""
-        if isinstance(deed, Opening) and self._forget(deed):
+        """Leave what was opened for somebody who had gone, unless somebody else opens it."""
+        opened = self._connected.get(deed.session) is deed and deed.session not in self._expected
+        if isinstance(deed, Opening) and opened:
+            del self._connected[deed.session]
             self._leave(deed.key, deed.client_id, deed.expiry_s)
 
     def _leave(self, key: DeviceKey, client_id: str, expiry_s: int) -> None:

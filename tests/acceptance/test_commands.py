@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import mqtt311
+from support import websocket as ws
 from support.product import Product
-from support.waiting import until_sync
+from support.waiting import until, until_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +110,24 @@ def test_queued_fetched_and_acknowledged_within_seconds(product: Product) -> Non
     shown = both.customer("GET", f"/commands/{command_id}")[1]
     assert (shown["way"], shown["created_by"]) == ("http", "token:a test")
     assert shown["created_at"] < shown["sent_at"] < shown["acknowledged_at"]
+
+
+async def test_over_websocket_on_the_same_port(product: Product) -> None:
+    both = Both(product, "tenant-w")
+    tenant_id, device_id, site_id, token = both.device
+    own = f"tenant/{tenant_id}/device/{device_id}"
+    async with ws.logged_in(product.http_port, f"{tenant_id}/{device_id}", token) as device:
+        device.say(mqtt311.subscribe(1, (f"{own}/cmd/#", 1)))
+        assert await device.packet() == b"\x90\x03\x00\x01\x01"
+        command_id = await asyncio.to_thread(both.queue, "set:rate", payload={"hz": 5})
+        sent = await device.packet()
+        assert sent[0] == 0x32
+        assert f"{own}/cmd/set:rate".encode() in sent
+        assert sent.endswith(b'{"hz":5}')
+        number = sent[sent.index(b"{") - 2 : sent.index(b"{")]
+        device.say(b"\x40\x02" + number + mqtt311.publish(f"{own}/telemetry", b'{"site_id":"%b"}' % site_id.encode()))
+        assert await device.packet() == mqtt311.puback(1)
+        await until(lambda: both.status(command_id) == "ACKNOWLEDGED", every_s=0.2)
 
 
 def test_what_is_too_late_is_over(product: Product) -> None:

@@ -306,6 +306,7 @@ async def test_a_viewer_sees_every_page_and_changes_nothing(product: Product) ->
             "Integrations",
             "Routes",
             "Deliveries",
+            "Settings",
         ]
         seen = await looks_at_everything(eve)
         assert {urlsplit(f"/customer/{each}").path for each in held} <= seen

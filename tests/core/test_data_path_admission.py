@@ -83,3 +83,16 @@ async def test_over_the_rate_limit_http_is_refused_and_a_patient_connection_slow
     right = await house.send(*(stranger(house, device_id="dev-2", fields={"seq": n}) for n in range(3)))
     assert {one.reason for one in right} == {None}, "strangers cannot empty a device's bucket"
     assert house.intake.pace(DeviceKey("tenant-a", "dev-3"), 5) == pytest.approx(2.0)
+
+
+async def test_who_has_proven_who_it_is_needs_no_token_but_must_be_let_in(house: House) -> None:
+    def proven(device_id: str) -> Credentials:
+        return Credentials(DeviceKey("tenant-a", device_id), "", proven=True)
+
+    house.registry.put(a_device("never-activated", token=None))
+    assert (await house.intake.authenticate(proven("never-activated"))).token_hash is None
+    house.registry.put(a_device("shut-out", revoked=True))
+    for device_id, reason in (("shut-out", Reason.DEVICE_REVOKED), ("nobody", Reason.UNREGISTERED_DEVICE)):
+        with pytest.raises(Rejected) as refused:
+            await house.intake.authenticate(proven(device_id))
+        assert refused.value.reason is reason

@@ -64,6 +64,8 @@ class Client:
             found = await self.world.keeper.open(KEY, self.name, clean=clean, expiry_s=expiry_s)
         except (StoreUnavailable, asyncio.CancelledError):
             self.possible |= after
+            self.connected = False
+            self.world.keeper.leave(KEY, self.name, LONG_S)  # and whoever was connected before is no more
             return
         subscriptions = _frozen(found)
         assert subscriptions in ({None} if clean else self.possible), (self.name, found, self.possible)
@@ -96,10 +98,12 @@ class World:
         self.clients = [Client(self, f"{number}") for number in range(CLIENTS)]
         self.keeper: SessionKeeper
         self._running: asyncio.Task[None]
-        self.begin()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
+        """A process begins, once the store answers."""
+        self.everything_works()
         self.keeper = SessionKeeper(self.store, self.clock)
+        await self.keeper.settle()
         self._running = asyncio.create_task(self.keeper.run())
 
     async def die(self) -> None:
@@ -112,11 +116,11 @@ class World:
             each.judge()
             each.connected = False
             each.possible |= each.left_behind
-        self.begin()
+        await self.begin()
 
     async def do(self, what: str, who: int, yes: bool, number: int) -> None:
         client = self.clients[who]
-        if what == "open" and not client.busy and not client.connected:
+        if what == "open" and not client.busy:
             client.start(client.open(yes, keep=number > 0))
         elif what == "save" and not client.busy and client.connected:
             client.start(client.save(number))
@@ -124,7 +128,6 @@ class World:
             client.leave(yes)
         elif what == "give up" and client.task:
             client.task.cancel()
-            await asyncio.wait((client.task,))
         elif what == "down":
             self.store.down = yes
         elif what == "unanswered":
@@ -141,15 +144,17 @@ class World:
             self.store.hold.set()
         self.store.hold = asyncio.Event() if yes else None
 
-    async def calm_down(self) -> None:
-        """Everything works again, and all that was begun is done."""
+    def everything_works(self) -> None:
         self.store.down = self.store.forgets_to_answer = False
         self.hang(False)
+
+    async def calm_down(self) -> None:
+        """All that was begun is done, and written."""
+        self.everything_works()
         await asyncio.gather(*(each.task for each in self.clients if each.task), return_exceptions=True)
         for each in self.clients:
             each.judge()
         await until(lambda: not self.keeper._some.is_set(), every_s=0, what="all is written")
-        await self.keeper.settle()
 
     async def check(self) -> None:
         await self.calm_down()
@@ -185,6 +190,7 @@ deeds = st.tuples(
 def test_whatever_happens_nothing_is_lost_that_was_committed(program: list[tuple[str, int, bool, int]]) -> None:
     async def play() -> None:
         world = World()
+        await world.begin()
         for deed in program:
             await world.do(*deed)
         await world.check()

@@ -20,7 +20,7 @@ R, RI, RIU, RU, RIUD = "r", "ri", "riu", "ru", "riud"
 """Read, insert, update, delete; in brackets: on some columns only."""
 
 EXPECTED: dict[str, dict[str, str]] = {
-    "tenants": {"web": R, "operator": R, "admin": RIUD, "auth": R, "pipeline": R},
+    "tenants": {"web": "r(u)", "operator": R, "admin": RIUD, "auth": R, "pipeline": R},
     "devices": {"web": "(riu)", "operator": "(r)", "admin": RIUD, "auth": "r(u)", "pipeline": R, "reader": "(r)"},
     "activation_codes": {"web": "d(ri)", "operator": "(r)", "admin": RIUD, "auth": "r(u)"},
     "device_labels": {"web": "rid", "operator": R, "admin": "rid", "reader": R},

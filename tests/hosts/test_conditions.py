@@ -61,6 +61,10 @@ async def settings(admin: Admin) -> Thing:
     return Thing(await admin.operator(Role.OPERATOR_ADMIN), "/settings", {"RATE_LIMIT_RPS": 7}, "POST", other=8)
 
 
+async def own_settings(admin: Admin) -> Thing:
+    return Thing(await admin.customer(), "/settings", {"stale_after_s": 7}, other=8)
+
+
 async def user(admin: Admin) -> Thing:
     customer = await admin.customer()
     made = await customer.post("/users", {"username": "bob", "role": "customer_viewer"})
@@ -80,6 +84,7 @@ KINDS = {
     "settings": settings,
     "user": user,
     "metric": metric,
+    "own settings": own_settings,
 }
 
 

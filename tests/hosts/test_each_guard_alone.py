@@ -47,6 +47,7 @@ BODIES: dict[str, Any] = {
     "PATCH /customer/integration-routes/<uuid:route_id>": {"name": "changed"},
     "POST /customer/deliveries/replay": {"status": "DELIVERED"},
     "POST /customer/telemetry/exports": {"devices": ["d"]},
+    "PATCH /customer/settings": {"stale_after_s": 60},
 }
 """With these a write does its work; without one it gets ``{}``."""
 
@@ -82,6 +83,7 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /customer/api-tokens/new": {"name": "made", "role": "customer_viewer", "days": "1"},
     "POST /customer/api-tokens/<uuid:token_id>/revoke": {"confirm": "yes"},
     "POST /customer/telemetry/exports/new": {"format": "csv"},
+    "POST /customer/settings": {"stale_after_s": "60", "stale_on_disconnect": "lost", "revision": "2"},
     "POST /customer/telemetry/exports/<uuid:export_id>/end": {},
 }
 """What pages send instead."""

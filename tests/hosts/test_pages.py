@@ -44,7 +44,10 @@ PATHS = [
     f"/customer/deliveries/{an_id(OURS)}",
     "/customer/telemetry/exports",
     f"/customer/deliveries/{an_id(OURS)}/batch",
+    "/customer/settings",
 ]
+WORDLESS = {"/customer/dashboard", f"/customer/deliveries/{an_id(OURS)}/batch", "/customer/settings"}
+"""On these stands no text that somebody wrote."""
 EVENTS = """
     INSERT INTO device_connections (tenant_id, connection_id, device_id, source, protocol, client_id, detail, event,
         connected_at, disconnected_at)
@@ -169,7 +172,7 @@ async def test_every_text_stays_text(browser: Browser, database: Database) -> No
         assert not [each for tag, each in page.elements if tag == "img" and each.get("src") == "x"], path
         assert all("src" in each for tag, each in page.elements if tag == "script"), path
         assert "49" not in "".join(page.texts).split()
-    for path in PATHS[1:-1]:
+    for path in set(PATHS) - WORDLESS:
         assert EVIL in "".join(Page((await browser.go(path)).text).texts), path
 
 

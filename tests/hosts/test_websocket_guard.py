@@ -41,6 +41,10 @@ class Sink:
             self.taken.append(await receive())
         self.ended = True
 
+    def let_go(self) -> None:
+        for _ in range(10_000):
+            self.may_take.release()
+
 
 class Watched(GuardedWebSocket):
     """Lets a test look inside."""
@@ -65,6 +69,8 @@ async def served(app: Any) -> AsyncIterator[int]:
     finally:
         for one in Watched.all:
             one.transport.abort()
+        if isinstance(app, Sink):
+            app.let_go()
         await server.stop()
 
 
@@ -200,7 +206,9 @@ async def test_a_peer_that_does_not_take_our_last_words_is_dropped(monkeypatch: 
         async def __call__(self, _scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
             await receive()
             await send({"type": "websocket.accept", "subprotocol": "mqtt"})
-            await send({"type": "websocket.send", "bytes": b"x" * 10_000_000})
+            sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": b"x" * 10_000_000}))
+            await asyncio.sleep(0)
+            assert not sending.done()  # it returns when the peer takes it
 
     async with served(Brief()) as port, ws.opened(port):
         await until(lambda: Watched.all[0].disconnected)

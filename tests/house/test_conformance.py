@@ -27,7 +27,7 @@ def test_a_test_bears_numbers_that_there_are(decorator: str) -> None:
 def test_what_is_not_supported_says_why(decorator: str) -> None:
     for number, one in standard(decorator).statements.items():
         assert re.fullmatch(r"MQTT-\d+\.\d+\.\d+-\d+", number)
-        assert bool(one.why) is (one.verdict is not Verdict.SUPPORTED), number
+        assert one.why or one.verdict is Verdict.SUPPORTED, number
 
 
 @pytest.mark.parametrize(("decorator", "count"), [("statement311", 141), ("statement5", 251)])

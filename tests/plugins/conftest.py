@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 
 _ON_BOTH = (
     *("test_mqtt_contract", "test_mqtt_publish", "test_mqtt_life", "test_http_contract", "test_http_socket"),
+    *("test_mqtt_tls", "test_mqtt_websocket", "test_mqtt_websocket_transport"),
     *("test_mqtt_bridge_contract", "test_mqtt_bridge_life", "test_mqtt_bridge_mosquitto"),
     *("test_email_contract", "test_email_sending", "test_email_servers"),
     *("test_mqtt_channel_contract", "test_mqtt_channel_faults", "test_mqtt_channel_mosquitto"),
 )
+_AS_IN_PRODUCTION = ("test_mqtt311_", "test_mqtt5_", "test_mqtt_corpus")
+"""Hundreds of tests: on the one loop that devices will meet."""
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]] | None:
     """Both loops differ in what they do with a connection that is paused or ends."""
+    if item.path.stem.startswith(_AS_IN_PRODUCTION):
+        return {"uvloop": uvloop.new_event_loop}
     loops: dict[str, Any] = {"asyncio": asyncio.new_event_loop}
     if item.path.stem in _ON_BOTH:
         loops["uvloop"] = uvloop.new_event_loop

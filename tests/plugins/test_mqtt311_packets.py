@@ -8,6 +8,7 @@ import pytest
 
 from pulse_core.api import Ending
 from support import mqtt311 as mqtt
+from support.mqtt_corpus import connect_5
 from support.mqtt_device import Device, alive, thrown_out, turned_away
 from support.mqtt_door import BODY
 from support.statements import statement311
@@ -261,3 +262,26 @@ async def test_a_conversation_byte_by_byte_and_in_one_piece(device: Device, clea
             assert (await client.read())[0] == 0x20
             assert {await client.read() for _ in answers} == answers
     await until(lambda: len(device.committed) == 3 * len(pieces))
+
+
+def padded(packet: bytes) -> bytes:
+    """With a remaining length of three bytes, where one would do."""
+    assert packet[1] < 128
+    return packet[:1] + bytes([packet[1] | 128, 128, 0]) + packet[2:]
+
+
+async def test_a_length_may_be_longer_written_than_need_be(device: Device) -> None:
+    """Nothing in this version forbids it, and clients that leave room for a length do so."""
+    async with mqtt.connected(device.here.address) as client:
+        client.write(padded(device.connect()) + padded(mqtt.publish(device.topic, BODY)) + padded(mqtt.PINGREQ))
+        assert (await client.read())[0] == 0x20
+        assert {await client.read(), await client.read()} == {mqtt.puback(1), mqtt.PINGRESP}
+        client.write(padded(mqtt.subscribe(2, (device.prefix + "#", 1))) + padded(mqtt.DISCONNECT))
+        assert await client.closed() == b"\x90\3\0\2\1"
+
+
+async def test_in_mqtt_5_it_may_not(device: Device) -> None:
+    async with mqtt.connected(device.here.address) as client:
+        client.write(padded(connect_5(device.alias, device.token, "client-5")))
+        assert (await client.closed())[:1] in (b"", b"\x20")
+    assert not device.logins

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulse_core.api import StoreUnavailable
 from support import mqtt311 as mqtt
 from support.mqtt_device import RESUMED, Device, alive, published
 from support.mqtt_door import ACCEPTED, BODY
 from support.statements import statement311
 from support.waiting import until
+
+if TYPE_CHECKING:
+    from pulse_core.api import Command, DeviceKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -99,6 +104,40 @@ async def test_what_waited_comes_before_what_is_new_also_after_an_outage(device:
             assert [published(await client.read()).name for _ in range(3)] == ["one", "two", "three"]
     finally:
         store.down = False
+
+
+@statement311("MQTT-4.6.0-1", "MQTT-4.6.0-6")
+@pytest.mark.parametrize("outage", [True, False])
+async def test_a_new_command_does_not_overtake_those_that_are_sent_again(
+    device: Device, outage: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while those are still being fetched, or while they cannot be: an old setting must not come last."""
+    intake = device.here.intake
+    fetch, asked, go_on = intake.commands, asyncio.Event(), asyncio.Event()
+
+    async def fetch_slowly(key: DeviceKey, *, again: bool = True, **more: Any) -> list[Command]:
+        if again and not go_on.is_set():
+            asked.set()
+            await go_on.wait()
+            if outage:
+                raise StoreUnavailable("the test says so")
+        return await fetch(key, again=again, **more)
+
+    async with device.online(clean=False) as client:
+        client.write(mqtt.subscribe(5, (device.prefix + "cmd/#", 1)))
+        assert (await client.read())[0] == 0x90
+        before = [device.queue("set", "1"), device.queue("set", "2")]
+        assert [published(await client.read()).payload for _ in before] == [b"1", b"2"]
+        client.writer.transport.abort()
+    monkeypatch.setattr(intake, "commands", fetch_slowly)
+    async with device.online(clean=False, answer=RESUMED) as client:
+        await asked.wait()
+        command = device.queue("set", "3")
+        await until(lambda: device.status(command) == "SENT")
+        go_on.set()
+        got = [published(await client.read()) for _ in range(3)]
+        assert [(each.payload, each.dup) for each in got] == [(b"1", True), (b"2", True), (b"3", False)]
+        assert await alive(client)
 
 
 @statement311("MQTT-3.1.4-2", "MQTT-3.1.2-6")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pulse_core.api import LONGEST_FILTER, MOST_SUBSCRIPTIONS
+from pulse_mqtt.wire import MOST_FILTERS
 from support import mqtt311 as mqtt
 from support.mqtt_device import Device, alive, published, thrown_out
 from support.mqtt_door import BODY
@@ -68,13 +70,30 @@ async def test_each_filter_has_its_code_in_order(device: Device) -> None:
 
 
 async def test_more_filters_than_a_session_holds(device: Device) -> None:
-    """Each has a code, and those that are too many, or too long, are refused."""
+    """Each has a code, and those that are too many are refused; the packet counts as one message."""
+    asked = [(f"{device.prefix}{number}", 1) for number in range(MOST_FILTERS)]
     async with device.online() as client:
-        granted = await codes(client, 7, *((f"{device.prefix}{number}", 1) for number in range(2_000)))
-        assert len(granted) == 2_000
-        assert set(granted) <= {1, REFUSED}
-        assert granted[0] == 1
+        assert await codes(client, 7, *asked) == [1] * MOST_SUBSCRIPTIONS + [REFUSED] * (
+            MOST_FILTERS - MOST_SUBSCRIPTIONS
+        )
+        await give_up(client, 8, *(one for one, _ in asked))
+        assert await codes(client, 9, asked[-1]) == [1]
         assert await alive(client)
+    assert device.here.intake.charged[-3:] == [(device.key, 1)] * 3
+
+
+async def test_a_filter_that_is_too_long(device: Device) -> None:
+    longest = device.prefix + "x" * (LONGEST_FILTER - len(device.prefix))
+    async with device.online() as client:
+        assert await codes(client, 7, (longest + "x", 1), (longest, 1)) == [REFUSED, 1]
+        assert await alive(client)
+
+
+async def test_more_filters_than_anybody_needs_are_not_read(device: Device) -> None:
+    """Tens of thousands of them would keep everybody waiting for a second."""
+    for count in (MOST_FILTERS + 1, 60_000):
+        assert await thrown_out(device, mqtt.packet(0x82, b"\0\1" + b"\0\1a\1" * count))
+        assert await thrown_out(device, mqtt.packet(0xA2, b"\0\1" + b"\0\1a" * count))
 
 
 @statement311("MQTT-3.8.3-3", "MQTT-3.10.3-2", "MQTT-4.8.0-1")

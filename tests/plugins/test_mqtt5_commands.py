@@ -106,6 +106,21 @@ async def test_what_was_not_acknowledged_comes_again_on_the_next_connection() ->
             assert await device.at_peace()
 
 
+@statement5("MQTT-4.4.0-1", "MQTT-3.8.4-3")
+async def test_nothing_is_sent_again_on_the_same_connection() -> None:
+    """Not even when it subscribes once more."""
+    async with door() as here, at(here) as device:
+        await device.subscribed(COMMANDS)
+        numbered(here, 3)
+        first = await device.answers(3)
+        await device.subscribed(COMMANDS, OWN + "#")
+        assert await device.at_peace()
+        device.write(say.puback(first[0].packet_id))
+        await device.ask(say.unsubscribe(5, COMMANDS, OWN + "#"))
+        await device.subscribed(COMMANDS)
+        assert await device.at_peace()
+
+
 @statement5("MQTT-3.3.1-3", "MQTT-4.3.2-2")
 async def test_a_new_session_is_sent_everything_for_the_first_time() -> None:
     async with door() as here:
@@ -208,7 +223,7 @@ async def test_commands_have_topics_not_aliases(pairs: list[tuple[int, int]]) ->
 async def test_subscriptions_that_overlap() -> None:
     async with door() as here, at(here) as device:
         for packet_id, (name, options, ident) in enumerate(
-            [("#", 0, 7), ("cmd/+", 1, 268_435_455), ("cmd/reboot", 0, 9), ("cmd/halt", 1, 10), ("+/reboot", 2, 0)], 1
+            [("#", 0, 7), ("cmd/+", 1, 268_435_455), ("+/reboot", 2, 0), ("cmd/halt", 1, 10), ("cmd/reboot", 0, 9)], 1
         ):
             props = say.properties((Prop.SUBSCRIPTION_ID, ident)) if ident else say.NONE
             await device.ask(say.subscribe(packet_id, (OWN + name, options), props=props))

@@ -147,6 +147,24 @@ async def test_a_message_counts_until_it_is_released() -> None:
         assert await ended_with(device, say.publish(TOPIC, BODY, 2, most + 1)) == 0x93
 
 
+@statement5("MQTT-3.3.4-7")
+async def test_the_next_connection_begins_with_the_whole_quota() -> None:
+    """4.9: it is not carried over. What waits for its release takes none of it."""
+    session = (Prop.SESSION_EXPIRY, 100)
+    async with door() as here:
+        async with at(here, "c", session) as device:
+            most = told(device, Prop.RECEIVE_MAX)
+            device.write(*(say.publish(TOPIC, BODY, 2, packet_id) for packet_id in range(1, most + 1)))
+            await device.answers(most)
+        async with at(here, "c", session, clean=False) as device:
+            here.intake.hold()
+            more = range(1001, 1001 + most)
+            device.write(*(say.publish(TOPIC, BODY, 2, packet_id) for packet_id in more))
+            assert await device.at_peace()
+            assert await ended_with(device, say.publish(TOPIC, BODY, 2, 2000)) == 0x93
+            here.intake.release()
+
+
 @statement5("MQTT-3.2.2-15")
 async def test_packets_that_are_too_large() -> None:
     async with door() as here:

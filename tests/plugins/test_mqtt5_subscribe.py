@@ -130,6 +130,16 @@ async def test_shared_subscriptions_are_refused(name: str) -> None:
             assert told.codes == (SHARED,) or (told.codes[0] in (FORBIDDEN, 0x8F) and name.count("/") < 2)
 
 
+async def test_a_session_has_so_many_subscriptions_and_no_more() -> None:
+    async with door() as here, at(here) as device:
+        names = [(f"{OWN}cmd/{number}", 1) for number in range(40)]
+        codes = (await device.ask(say.subscribe(5, *names))).codes
+        assert codes == (1,) * 32 + (0x97,) * 8
+        assert (await device.ask(say.subscribe(6, names[0], (OWN + "x" * 500, 1)))).codes == (1, 0x97), "one is held"
+        assert (await device.ask(say.unsubscribe(7, names[1][0]))).codes == (0,)
+        assert (await device.ask(say.subscribe(8, names[39], names[38]))).codes == (1, 0x97)
+
+
 @statement5("MQTT-3.8.4-3", "MQTT-3.8.4-4")
 async def test_the_same_filter_again_replaces_it() -> None:
     async with door() as here, at(here) as device:

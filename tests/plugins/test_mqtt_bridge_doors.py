@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pulse_core.api import DeviceKey, Reason
+from pulse_core.api import ConnectionEvent, DeviceKey, Reason
 from pulse_core.config import load_config
 from pulse_core.testing.intake import known_device
 from pulse_mqtt_bridge.config import BridgeConfig
@@ -73,6 +73,9 @@ async def test_emqx_logs_devices_in() -> None:
         [(login, outcome)] = bridge.intake.refused
         assert (login.tenant_id, login.device_id, login.msg_type) == ("tenant-a", "device-1", "connect")
         assert outcome.reason is Reason.TOKEN_INVALID
+        [(key, event, about)] = bridge.intake.connection_events
+        assert (str(key), event, about["client_id"]) == ("tenant-a/device-1", ConnectionEvent.REFUSED, "c")
+        assert about["detail"] == "TOKEN_INVALID"
 
 
 async def test_emqx_without_the_action_is_never_told_yes() -> None:

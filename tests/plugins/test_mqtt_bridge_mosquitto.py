@@ -116,3 +116,17 @@ async def test_what_is_too_large_for_us_stops_nothing(broker: DurableMosquitto) 
         await device.publish(TOPIC, body(1), qos=1)
         await until(lambda: bridge.intake.committed)
         assert [outcome.reason for _, outcome in bridge.intake.refused] == [Reason.PAYLOAD_TOO_LARGE]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("share", ["", "pulse"])
+async def test_of_retained_messages_only_the_new_ones_count(
+    broker: DurableMosquitto, protocol: str, share: str
+) -> None:
+    async with aiomqtt.Client("127.0.0.1", broker.port) as device:
+        await device.publish(TOPIC, body(1), qos=1, retain=True)
+        async with bridging(broker.port, protocol=protocol, share=share) as bridge:
+            await device.publish(TOPIC, body(2), qos=1, retain=True)
+            await device.publish(TOPIC, body(3), qos=1)
+            await until(lambda: len(bridge.intake.committed) >= 2)
+            assert [message.payload for message in bridge.intake.committed] == [body(2), body(3)]

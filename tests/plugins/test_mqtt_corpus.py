@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from pulse_core.api import MsgType
 from support import mqtt311 as mqtt
@@ -68,7 +69,7 @@ def is_sound(message: RawMessage) -> bool:
     return whole and message.authenticated and message.device_id.startswith("fresh-")
 
 
-@pytest.fixture(name="faults")
+@pytest_asyncio.fixture(name="faults", loop_scope="module")
 async def faults_of_the_loop() -> list[dict[str, Any]]:
     """What went wrong where nobody waited for it."""
     seen: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from pulse_core.api import Reason
 from support.mqtt_door import ALIAS, BODY, TOKEN, TOPIC, Door, door
+from support.statements import statement311
 
 MOSQUITTO_PUB = shutil.which("mosquitto_pub")
 _COMMANDS = "tenant/tenant-a/device/device-1/cmd/#"
@@ -46,6 +47,7 @@ def host_and_port(here: Door) -> tuple[str, int]:
     return host, int(port)
 
 
+@statement311("MQTT-7.0.0-2", "MQTT-7.1.1-1")
 async def test_paho() -> None:
     async with door() as here:
         granted, codes = await asyncio.to_thread(paho_session, *host_and_port(here))

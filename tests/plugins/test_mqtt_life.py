@@ -130,6 +130,15 @@ async def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
     await MqttIngester.check(MqttConfig())
 
 
+async def test_a_peer_that_says_all_at_once_and_stops_talking_is_heard_to_the_end() -> None:
+    """Its end comes while it is not read, and may be noticed before what it said is."""
+    async with door() as here, mqtt.connected(here.address) as device:
+        device.write(mqtt.connect(ALIAS, TOKEN) + mqtt.publish(TOPIC, BODY, 1, 5))
+        device.writer.write_eof()
+        assert await device.closed() == ACCEPTED + mqtt.puback(5)
+        assert len(here.intake.committed) == 1
+
+
 async def test_a_peer_that_only_stopped_talking_gets_its_answers() -> None:
     async with door() as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
         here.intake.hold()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
 from pulse_core.api import DeviceKey, Reason
 from pulse_mqtt.conversation import WINDOW_MESSAGES
+from support import mqtt5_packets as mqtt5
 from support import mqtt311 as mqtt
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, door
 from support.waiting import until
@@ -211,3 +213,58 @@ async def test_garbage_after_login(garbage: bytes) -> None:
         device.write(mqtt.publish(TOPIC, BODY, 0) + garbage + mqtt.publish(TOPIC, BODY, 0))
         assert await device.closed() == b""
         await until(lambda: len(here.intake.committed) == 1)
+
+
+async def test_too_many_failed_logins_from_an_address_are_refused_unexamined() -> None:
+    async with door(login_failures_burst=3, login_failures_per_s=0.001) as here:
+
+        async def answer(packet: bytes) -> bytes:
+            async with mqtt.connected(here.address) as device:
+                device.write(packet)
+                return await device.read()
+
+        assert await answer(mqtt.connect(ALIAS, TOKEN)) == ACCEPTED
+        for number in range(3):
+            assert await answer(mqtt.connect(f"tenant-a/guess-{number}", TOKEN)) == b"\x20\x02\x00\x05"
+        examined = len(here.intake.logins)
+        assert await answer(mqtt.connect("tenant-b/device-1", "another")) == b"\x20\x02\x00\x03"
+        refused = await answer(mqtt5.connect("tenant-b/device-1", "another"))
+        assert (refused[0], refused[3]) == (0x20, 0x9F)
+        assert len(here.intake.logins) == examined
+        assert await answer(mqtt.connect(ALIAS, TOKEN)) == ACCEPTED
+
+
+async def test_a_flood_of_strangers_costs_only_strangers() -> None:
+    async with door(max_strangers=2) as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
+        door_at = here.address
+        async with mqtt.connected(door_at) as oldest, mqtt.connected(door_at), mqtt.connected(door_at) as last:
+            assert await oldest.closed() == b""
+            last.write(mqtt.connect(ALIAS, TOKEN, "another"))
+            assert await last.read() == ACCEPTED
+        device.write(mqtt.PINGREQ)
+        assert await device.read() == mqtt.PINGRESP
+
+
+async def test_a_storm_of_logins_is_no_flood_of_strangers() -> None:
+    """Or those who have waited the longest would be sent away by each who comes, and nobody ever be let in."""
+    async with door(max_strangers=2) as here:
+        here.intake.delay_s = 0.3
+        async with AsyncExitStack() as stack:
+            devices = [await stack.enter_async_context(mqtt.connected(here.address)) for _ in range(2)]
+            for number in range(6):
+                devices[-2].write(mqtt.connect(ALIAS, TOKEN, f"client-{number}"))
+                devices.append(await stack.enter_async_context(mqtt.connected(here.address)))
+            for device in devices[:6]:
+                assert await device.read() == ACCEPTED
+
+
+async def test_too_many_connections_from_one_address() -> None:
+    async with door(max_connections_per_address=2) as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
+        async with mqtt.connected(here.address), mqtt.connected(here.address) as third:
+            assert await third.closed() == b""
+        device.write(mqtt.PINGREQ)
+        assert await device.read() == mqtt.PINGRESP
+
+        async with mqtt.connected(here.address) as another:
+            another.write(mqtt.connect(ALIAS, TOKEN, "another"))
+            assert await another.read() == ACCEPTED

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pulse_core.api import DeviceKey, Outcome, Reason, Verdict
-from pulse_mqtt.conversation import WINDOW_MESSAGES
+from pulse_mqtt.conversation import MOST_CONTROLS, WINDOW_MESSAGES
 from support import mqtt311 as mqtt
 from support.bad_input import BODIES, GOOD
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC, Door, door
@@ -185,6 +185,34 @@ async def test_an_intake_that_fails_acknowledges_nothing() -> None:
         await until(lambda: here.intake.pending)
         here.intake.pending.pop().future.set_exception(RuntimeError("a fault of ours"))
         assert await device.closed() == b""
+
+
+async def test_what_is_not_read_yet_stays_with_its_sender() -> None:
+    """A window at a time is read, and no more is taken from the socket for it: it would pile up in our memory."""
+    async with door() as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
+        here.intake.delay_s = 0.002
+        device.write(mqtt.publish(TOPIC, BODY, 1, 7) * 100_000)
+        reading = asyncio.create_task(device.closed(120))
+        [connection] = here.ingester._door.roster.everyone()  # type: ignore[union-attr]
+        kept = []
+        while len(here.intake.committed) < 100 * WINDOW_MESSAGES:
+            kept.append(len(connection._rest))
+            await asyncio.sleep(0.01)
+        assert max(kept) <= 2 * 256 * 1024
+        device.writer.transport.abort()
+        await reading
+
+
+@pytest.mark.parametrize("packet", [mqtt.PINGREQ, mqtt.pubrel(7), mqtt.puback(7), mqtt.pubrec(7)])
+async def test_a_flood_of_small_packets_takes_turns(packet: bytes) -> None:
+    async with door() as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
+        [connection] = here.ingester._door.roster.everyone()  # type: ignore[union-attr]
+        connection.data_received(packet * 10_000)
+        assert len(connection._rest) == len(packet) * (10_000 - MOST_CONTROLS)
+        device.write(mqtt.publish(TOPIC, BODY, 1, 9))
+        while (answer := await device.read()) != mqtt.puback(9):
+            assert answer in (mqtt.PINGRESP, mqtt.pubcomp(7))
+        assert not connection._rest
 
 
 async def test_a_peer_that_never_reads_is_closed() -> None:

@@ -14,6 +14,7 @@ from pulse_core.api import DeviceKey, Ending
 from support import mqtt311 as mqtt
 from support import websocket as ws
 from support.mqtt_door import ACCEPTED, ALIAS, BODY, TOKEN, TOPIC
+from support.statements import statement311
 from support.waiting import until
 from support.websocket_door import web_door
 
@@ -65,6 +66,7 @@ async def test_acknowledged_after_the_commit_and_told_of_in_the_connection_histo
         assert told == {"protocol": "mqtt-ws/3.1.1", "address": "127.0.0.1", "client_id": "client-1"}
 
 
+@statement311("MQTT-6.0.0-2")
 async def test_packets_need_not_begin_or_end_with_frames() -> None:
     """[MQTT-6.0.0-2]: one byte a frame, one byte a fragment, and all in one frame."""
     said = mqtt.connect(ALIAS, TOKEN) + mqtt.publish(TOPIC, BODY, packet_id=7) + mqtt.PINGREQ
@@ -89,6 +91,7 @@ async def test_without_the_subprotocol(protocol: str | None) -> None:
         assert (await client.head()).startswith(b"HTTP/1.1 400 ")
 
 
+@statement311("MQTT-6.0.0-4")
 async def test_among_others_the_subprotocol_is_found() -> None:
     async with web_door() as here, ws.connected(here.port) as client:
         client.write(ws.request("/mqtt/", "mqttv3.1, mqtt", "Origin: https://elsewhere.test", "Cookie: a=b"))
@@ -98,6 +101,7 @@ async def test_among_others_the_subprotocol_is_found() -> None:
         assert b"sec-websocket-extensions" not in answer
 
 
+@statement311("MQTT-6.0.0-1")
 async def test_text_is_shown_the_door() -> None:
     """[MQTT-6.0.0-1]."""
     async with web_door() as here:

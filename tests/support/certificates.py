@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
 _DAY = dt.timedelta(days=1)
 
 
@@ -64,6 +65,52 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+    def device(
+        self, subject: str, *, valid_days: int = 1, names: tuple[str, ...] = (), for_servers: bool = False
+    ) -> Path:
+        """A PEM file with a client's certificate and key; ``subject`` as ``O=acme,CN=pump-1``; ``names``: URIs."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        parts = [part.partition("=") for part in subject.split(",") if part]
+        name = x509.Name([x509.NameAttribute(_OIDS[attribute], value) for attribute, _, value in parts])
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if for_servers else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = (
+            self._unsigned(name, key.public_key(), valid_days)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if names:
+            uris = [x509.UniformResourceIdentifier(one) for one in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        path = self._folder / f"client-{certificate.serial_number:x}.pem"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        return path
+
+    def revoked(self, *devices: Path) -> Path:
+        """A PEM file that says that these certificates are revoked."""
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - _DAY)
+            .next_update(now + _DAY)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        for device in devices:
+            certificate = x509.load_pem_x509_certificate(device.read_bytes())
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        path = self._folder / "revoked.pem"
+        path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
 
     def _unsigned(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, valid_days: int) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)

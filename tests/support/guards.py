@@ -47,6 +47,7 @@ INSERT INTO devices (tenant_id, device_id, site_id) VALUES (%(theirs)s, %(device
 INSERT INTO telemetry (tenant_id, device_id, ts, key_hash, received_at, msg_type, site_id, metrics)
     VALUES (%(theirs)s, %(device)s, %(day)s, 1, now(), 'telemetry', 's', '{"of": "theirs"}');
 INSERT INTO metric_catalogue (tenant_id, name, unit, updated_by) VALUES (%(theirs)s, %(device)s, 'theirs', 'test');
+UPDATE tenants SET stale_after_s = 7 WHERE tenant_id = %(ours)s;
 UPDATE deliveries SET alert_id = delivery_id, route_id = delivery_id, cause = 'alert';
 INSERT INTO api_tokens (tenant_id, token_id, name, role, token_hash, created_by, expires_at)
     VALUES (%(ours)s, 'ffffffff-0000-4000-8000-000000000000', 'ours', 'customer_admin',

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pulse_core.api import LONGEST_CLIENT_ID, LONGEST_FILTER, MOST_SUBSCRIPTIONS
+from pulse_core.device_sessions import MOST_A_DEVICE
+from pulse_mqtt.connection import LONGEST_CONNECT
+from pulse_mqtt.conversation import LONGEST_PACKET, WINDOW_BYTES, WINDOW_MESSAGES
+from pulse_mqtt.courier import MOST_IN_FLIGHT
+from pulse_mqtt.dialects import MOST_ALIASES, RECEIVE_MAXIMUM, Dialect311
+from pulse_mqtt.wire import MOST_FILTERS
 from support.statements import STANDARDS, Verdict, proofs, standard
 from support.tree import ROOT, named
 
@@ -20,7 +27,27 @@ MARK = "<!-- What follows is made by support.mqtt_table (make docs) -->\n"
 def page() -> str:
     """The page as it should be: what is written by hand, then the tables."""
     by_hand, _, _ = PAGE.read_text().partition(MARK)
-    return by_hand + MARK + "".join(_tables(decorator) for decorator in STANDARDS)
+    return by_hand + MARK + _limits() + "".join(_tables(decorator) for decorator in STANDARDS)
+
+
+def _limits() -> str:
+    rows = {
+        "A client id": f"{LONGEST_CLIENT_ID} characters",
+        "Sessions that are kept of a device": f"{MOST_A_DEVICE}; the one that was left longest ago goes first",
+        "Subscriptions of a session": f"{MOST_SUBSCRIPTIONS}, of {LONGEST_FILTER} characters each; more are refused",
+        "Topic filters in one SUBSCRIBE or UNSUBSCRIBE": f"{MOST_FILTERS}; more end the connection",
+        "Commands on their way to a connection": f"{MOST_IN_FLIGHT}, or its Receive Maximum if that is less",
+        "A CONNECT": f"{LONGEST_CONNECT:,} bytes after its length",
+        "Any other packet": f"{LONGEST_PACKET:,} bytes after its length",
+        "Messages of a connection that are read before they are committed": f"{WINDOW_MESSAGES}, or {WINDOW_BYTES:,} "
+        "bytes; then it is read on when they are",
+        "Messages of QoS 1 and 2 without their answer, or without PUBREL": f"{RECEIVE_MAXIMUM} in MQTT 5.0, "
+        f"{Dialect311.receive_maximum:,} in MQTT 3.1.1; more end the connection",
+        "Topic aliases of a connection": f"{MOST_ALIASES}",
+    }
+    return "\n## Limits\n\n| | at most |\n|---|---|\n" + "".join(
+        f"| {what} | {most} |\n" for what, most in rows.items()
+    )
 
 
 def _tables(decorator: str) -> str:

@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {"POST": {}, "PUT": {}, "PATCH": {"name": "changed"}}
 BODIES_OF: dict[str, Any] = {
     "PATCH /customer/users/<uuid:user_id>": {"email": "a@example.com"},
     "PATCH /operator/users/<uuid:user_id>": {"email": "a@example.com"},
+    "PATCH /customer/settings": {"stale_after_s": 60},
 }
 """Where the method's does not fit."""
 
@@ -171,6 +172,9 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
     "POST /customer/metrics/<metric>/edit": WRITERS,
     "GET /customer/metrics/<metric>/delete": WRITERS,
     "POST /customer/metrics/<metric>/delete": WRITERS,
+    "GET /customer/settings": READERS,
+    "PATCH /customer/settings": WRITERS,
+    "POST /customer/settings": WRITERS,
     "GET /customer/users": WRITERS,
     "POST /customer/users": WRITERS,
     "GET /customer/users/new": WRITERS,

@@ -38,7 +38,7 @@ class Statement(Struct, frozen=True, forbid_unknown_fields=True):
     demands: str
     """What it demands, in our words."""
     why: str = ""
-    """Why it is refused or not applicable."""
+    """Why it is refused or not applicable; of a supported one, where that ends."""
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):

@@ -79,14 +79,13 @@ class WebSocket:
             raise ConnectionResetError("the peer closed") from error
 
     async def packet(self) -> bytes:
-        """The next MQTT packet, in however many frames it comes (and of any length below 128)."""
-        while len(self._stream) < 2 or len(self._stream) < 2 + self._stream[1]:
+        """The next MQTT packet, in however many frames it comes."""
+        while (size := _whole(self._stream)) is None:
             opcode, payload = await self.frame()
             if opcode == CLOSE:
                 raise ConnectionResetError(f"closed with {int.from_bytes(payload[:2], 'big')}")
             if opcode == BINARY:
                 self._stream += payload
-        size = 2 + self._stream[1]
         packet, self._stream = self._stream[:size], self._stream[size:]
         return packet
 
@@ -98,6 +97,17 @@ class WebSocket:
                 if opcode == CLOSE:
                     return int.from_bytes(payload[:2], "big")
         return None
+
+
+def _whole(stream: bytes) -> int | None:
+    """The size of the packet at the beginning; None while it is not all there."""
+    length = 0
+    for digits, byte in enumerate(stream[1:5]):
+        length |= (byte & 127) << 7 * digits
+        if not byte & 128:
+            size = 2 + digits + length
+            return size if size <= len(stream) else None
+    return None
 
 
 @asynccontextmanager

@@ -108,18 +108,25 @@ class ActivateBody(Body):
     code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class TenantPatch(Body):
-    """What to change of a tenant."""
+class OwnTenantPatch(Body):
+    """What a tenant's admins change of it."""
 
-    name: Text | None = None
     stale_after_s: StaleAfter | None = None
     """Null: the platform's default."""
     stale_on_disconnect: StaleOnDisconnect | None = None
     """Whether a device is STALE as soon as its last connection has ended: when it was ``lost``, or ``always``."""
+
+    _chosen = field_validator("stale_on_disconnect")(given)
+
+
+class TenantPatch(OwnTenantPatch):
+    """What to change of a tenant."""
+
+    name: Text | None = None
     status: Literal["ACTIVE", "SUSPENDED"] | None = None
     """SUSPENDED: its devices and its programs are shut out until it is ACTIVE again."""
 
-    _given = field_validator("name", "stale_on_disconnect", "status")(given)
+    _given = field_validator("name", "status")(given)
 
 
 class TenantListQuery(Page):

@@ -11,16 +11,21 @@ from pulse_server.inputs.fields import TenantId
 from pulse_server.outputs.answers import Answer, PageOf, Time, Versioned
 
 
-class Tenant(Versioned):
+class OwnTenant(Versioned):
+    """What a tenant's admins choose for it."""
+
+    stale_after_s: float | None
+    """After so long without a message its devices are STALE; null: the platform's default."""
+    stale_on_disconnect: StaleOnDisconnect
+    """Whether its devices are STALE as soon as their last connection has ended."""
+
+
+class Tenant(OwnTenant):
     """A tenant."""
 
     tenant_id: TenantId
     name: str
     status: Literal["ACTIVE", "SUSPENDED"]
-    stale_after_s: float | None
-    """After so long without a message its devices are STALE; null: the platform's default."""
-    stale_on_disconnect: StaleOnDisconnect
-    """Whether its devices are STALE as soon as their last connection has ended."""
     created_at: Time
 
 

@@ -42,11 +42,13 @@ _NOTIFYING = Group(
         Place("/customer/deliveries", "Deliveries"),
     ),
 )
+_SETTINGS = Place("/customer/settings", "Settings")
 _PEOPLE = Group(
     "Administration",
     (
         Place("/customer/users", "Users"),
         Place("/customer/api-tokens", "API tokens"),
+        _SETTINGS,
         Place("/customer/audit-log", "Audit log"),
     ),
 )
@@ -75,7 +77,7 @@ _ADMINISTERING = Group(
 )
 
 NAVIGATION: Final = {
-    Role.CUSTOMER_VIEWER: (_FLEET, _NOTIFYING),
+    Role.CUSTOMER_VIEWER: (_FLEET, _NOTIFYING, Group("Administration", (_SETTINGS,))),
     Role.CUSTOMER_ADMIN: (_FLEET, _NOTIFYING, _PEOPLE),
     Role.OPERATOR: (_WATCHING, Group("Platform", _PLATFORM)),
     Role.OPERATOR_ADMIN: (_WATCHING, Group("Platform", _PLATFORM), _ADMINISTERING),

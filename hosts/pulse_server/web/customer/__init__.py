@@ -30,6 +30,7 @@ from pulse_server.web.customer import (
     route_forms,
     route_previews,
     routes,
+    settings,
     telemetry,
     trials,
     users,
@@ -74,6 +75,7 @@ for part in (
     replays,
     users,
     api_tokens,
+    settings,
     events,
 ):
     blueprint.register_blueprint(part.blueprint)

@@ -14,6 +14,7 @@ from pulse_postgres.identity.user_requests import UserRequests
 from pulse_postgres.integrations import Integrations
 from pulse_postgres.metric_catalogue import MetricCatalogue
 from pulse_postgres.provisioning import Provisioning
+from pulse_postgres.tenant_settings import TenantSettings
 from pulse_server.web.entrance.principal import principal
 from pulse_server.web.services import services
 
@@ -48,6 +49,11 @@ class Own:
     def provisioning(self) -> Provisioning:
         """New devices, their codes and tokens, and the end of those."""
         return Provisioning(self.pool)
+
+    @property
+    def settings(self) -> TenantSettings:
+        """What its admins choose for the whole tenant."""
+        return TenantSettings(self.pool)
 
     @property
     def users(self) -> UserRequests:

@@ -22,6 +22,7 @@ from pulse_server.web.forms import ABSENT, Fault, Form
 from pulse_server.web.operator.admins import demand_admin
 from pulse_server.web.replies import demand_tenant_id
 from pulse_server.web.services import services
+from pulse_server.web.stale_fields import STALE_FIELDS
 from pulse_server.web.views import view
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ blueprint = Blueprint("tenant_forms", __name__, url_prefix="/tenants")
 blueprint.before_request(demand_admin)
 
 _LIST = "/operator/tenants"
-_CHOICES = {"enumNames": ["never: only silence counts", "when it was lost", "always, also when it said good-bye"]}
-_CHANGED: Final[dict[str, dict[str, Any]]] = {"name": {}, "stale_after_s": {}, "stale_on_disconnect": _CHOICES}
+_CHANGED: Final[dict[str, dict[str, Any]]] = {"name": {}, **STALE_FIELDS}
 _NEW_FORM: Final = Form.of(TenantBody, {"tenant_id": {}, **_CHANGED})
 _FORM: Final = Form.of(TenantBody, _CHANGED)
 _WAIT_S = 1.0
