@@ -119,6 +119,8 @@ class BridgeIngester(Ingester):
         if refused := [grant for grant in grants if grant.refusal]:
             told = ", ".join(f"{grant.topic_filter}: {grant.refusal}" for grant in refused)
             return f"the broker refuses the subscription ({told})"
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # aiomqtt's wait_for loses a cancel that comes with the answer (Python 3.11)
         self._welcome(visit, address, grants)
         intake.receiving(True)
         return await visit.until_lost()

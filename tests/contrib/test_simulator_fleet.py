@@ -148,7 +148,9 @@ async def test_the_program_speaks_both_protocols_and_ends_on_sigterm(tmp_path: P
         writer.write(b"\x20\x02\x00\x00")
         try:
             while True:
-                _, body = await packets.read_packet(reader)
+                first, body = await packets.read_packet(reader)
+                if first & 0xF0 != packets.PUBLISH:
+                    continue
                 end = 2 + int.from_bytes(body[:2], "big")
                 topics.add(body[2:end].decode())
                 writer.write(b"\x40\x02" + body[end : end + 2])

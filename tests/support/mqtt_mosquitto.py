@@ -53,9 +53,10 @@ class Mosquitto(Peer):
         assert (process.returncode, said) == (0, b"")
 
     async def leave(self) -> None:
-        """SIGINT: it says DISCONNECT."""
+        """SIGTERM: it says DISCONNECT, if it is given the time."""
         assert self._listener is not None
         self._listener.terminate()
+        await asyncio.wait_for(self._listener.wait(), _WITHIN_S)
         await self.close()
 
     async def vanish(self) -> None:
