@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pulse_core.api import DeviceKey, Ending
 from pulse_mqtt import wire
@@ -16,7 +16,7 @@ from pulse_mqtt.login import LoginRefused, read_connect, version_of
 from pulse_mqtt.packets import V5, V311, VERSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from pulse_mqtt.door import Door
     from pulse_mqtt.packets import Connect
@@ -41,7 +41,6 @@ class Connection(Link):
         "_failure",
         "_scheme",
         "_silence_s",
-        "_task",
         "_version",
         "address",
         "key",
@@ -57,7 +56,6 @@ class Connection(Link):
         """What the last word is to say, where the ending does not say it."""
         self._counted = False
         self._ended: Callable[[Ending], None] | None = None
-        self._task: asyncio.Task[None] | None = None
         self._silence_s = 0.0
         self.address = ""
         self.key: DeviceKey | None = None
@@ -112,11 +110,6 @@ class Connection(Link):
         if self.talk is not None:
             self.talk.reply()
         return pos
-
-    def send(self, data: bytes) -> None:
-        """Write."""
-        if data and not self.closed:
-            self.transport.write(data)
 
     # Logging in
 
@@ -181,20 +174,6 @@ class Connection(Link):
         self.send(refusal(self._version, error.code, str(error), connect.maximum_packet_size))
         self.close(f"refused: {error}", Ending.PROTOCOL_ERROR)
 
-    def do(self, reason: int, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that takes a while; read nothing more before it is done."""
-        self.pause(reason)
-        self._task = self.loop.create_task(work)
-        self._task.add_done_callback(lambda task: self._done(reason, task))
-
-    def _done(self, reason: int, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            self.failed(error)
-        self.resume(reason)
-
     # The end
 
     def gone(self) -> None:
@@ -203,8 +182,6 @@ class Connection(Link):
         self._door.strangers.leave(self)
         if self._counted:
             self._door.crowd.leave(self.address)
-        if self._task is not None:
-            self._task.cancel()
         if self.talk is not None:
             self.talk.close()
             self._part(self.talk)
@@ -244,13 +221,6 @@ class Connection(Link):
             self.ending = self.ending or Ending.SERVER_STOPPED
             self._leave(self._door.config.drain_timeout_s)
 
-    def bow_out(self, ending: Ending) -> None:
-        """Read nothing more; leave once the chunk at hand is submitted and decided."""
-        self.ending = self.ending or ending
-        self.ended = True
-        self.pause(Pause.LEAVING)
-        self.loop.call_soon(self.finish)
-
     def finish(self) -> None:
         """The peer has sent its last."""
         self._leave(_LINGER_S)
@@ -260,11 +230,6 @@ class Connection(Link):
         self.after("leave", within_s, lambda: self.abort("outcomes did not come in time", Ending.LOST))
         if self.talk is None or not self.talk.undecided:
             self.answered()
-
-    def answered(self) -> None:
-        """Everything is decided."""
-        if self.paused & Pause.LEAVING:
-            self.close("done", Ending.LOST)
 
     def check_silence(self, now_s: float) -> None:
         """3.1.2.10: close after one and a half times the keep-alive, unless it is we who do not read."""

@@ -20,10 +20,10 @@ from pulse_mqtt.window import Window
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pulse_mqtt.connection import Connection
     from pulse_mqtt.courier import Outbox
     from pulse_mqtt.dialects import Dialect
     from pulse_mqtt.door import Door
+    from pulse_mqtt.link import Link
     from pulse_mqtt.packets import Connect, Goodbye, Subscribe, Unsubscribe
     from pulse_mqtt.session import Session
 
@@ -45,8 +45,8 @@ class Conversation:
     """One device's, on one connection, in its version of MQTT."""
 
     __slots__ = (
-        "_connection",
         "_door",
+        "_link",
         "_quota",
         "_receive_limit",
         "_receive_maximum",
@@ -59,10 +59,8 @@ class Conversation:
         "will",
     )
 
-    def __init__(
-        self, connection: Connection, door: Door, session: Session, dialect: Dialect, connect: Connect
-    ) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, door: Door, session: Session, dialect: Dialect, connect: Connect) -> None:
+        self._link = link
         self._door = door
         self._topics = Topics(session.key.device)
         self._window = Window(door.intake, self, session.unreleased, dialect.answer)
@@ -80,7 +78,7 @@ class Conversation:
     @property
     def closed(self) -> bool:
         """Whether nothing can be said any more."""
-        return self._connection.closed
+        return self._link.closed
 
     @property
     def undecided(self) -> int:
@@ -89,7 +87,7 @@ class Conversation:
 
     def send(self, data: bytes) -> None:
         """Write."""
-        self._connection.send(data)
+        self._link.send(data)
 
     def resume(self) -> None:
         """The session goes on with its subscriptions: send what is open for them."""
@@ -109,32 +107,32 @@ class Conversation:
 
     def decided(self, acknowledgements: bytes) -> None:
         """Messages up to here are decided."""
-        connection, window = self._connection, self._window
-        if connection.closed:
+        link, window = self._link, self._window
+        if link.closed:
             return
         if acknowledgements:
-            connection.transport.write(acknowledgements)
+            link.transport.write(acknowledgements)
         if window.undecided < WINDOW_MESSAGES and window.undecided_bytes < WINDOW_BYTES:
-            connection.resume(Pause.WINDOW)
+            link.resume(Pause.WINDOW)
         if not window.undecided:
-            connection.answered()
+            link.answered()
 
     def waiting(self, waits: bool) -> None:
         """The intake has no room, or has it again."""
         if waits:
-            self._connection.pause(Pause.ROOM)
+            self._link.pause(Pause.ROOM)
         else:
-            self._connection.resume(Pause.ROOM)
+            self._link.resume(Pause.ROOM)
 
     def failed(self, error: BaseException) -> None:
         """The intake raised: nothing of this connection can be acknowledged any more."""
-        self._connection.failed(error)
+        self._link.failed(error)
 
     # Reading
 
     def read(self, data: bytes, pos: int) -> int:
         """Read packets from ``pos`` on while there is room for their messages; return where the rest begins."""
-        connection, topics, window = self._connection, self._topics, self._window
+        link, topics, window = self._link, self._topics, self._window
         size, start, source = len(data), pos, self._door.source
         device, known = self.session.key.device, topics.known
         tenant_id, device_id = device.tenant_id, device.device_id
@@ -145,17 +143,17 @@ class Conversation:
         acks: list[bytes] = []
         controls = 0
         try:
-            while pos < size and len(messages) < room and not connection.paused:
+            while pos < size and len(messages) < room and not link.paused:
                 header = wire.read_header(data, pos, LONGEST_PACKET, padded)
                 if header is None or header[2] > size:
-                    connection.needed = header[2] - pos if header else 0
+                    link.needed = header[2] - pos if header else 0
                     break
                 first, body, end = header
                 if first >> 4 != _PUBLISH:
                     self._control(first, data[body:end])
                     pos = end
                     if (controls := controls + 1) == MOST_CONTROLS:
-                        connection.take_turns()
+                        link.take_turns()
                     continue
                 topic, qos, packet_id, payload = read_publish(data, first, body, end)
                 msg_type, refused = known.get(topic) or self._judge(topics, topic)
@@ -189,7 +187,7 @@ class Conversation:
         window = self._window
         window.submit(messages, acks, size)
         if window.undecided >= WINDOW_MESSAGES or window.undecided_bytes >= WINDOW_BYTES:
-            self._connection.pause(Pause.WINDOW)
+            self._link.pause(Pause.WINDOW)
         if charged := len(acks) - acks.count(b""):
             self._pace(charged)
 
@@ -200,12 +198,12 @@ class Conversation:
 
     def _pace(self, count: int) -> None:
         """Charge messages that may wait. Where the limit bites, about a second's worth is read at a time."""
-        connection = self._connection
+        link = self._link
         pause_s = self._door.intake.pace(self.session.key.device, count)
         if pause_s > 0:
             self._quota = max(1, min(WINDOW_MESSAGES, int(count / pause_s)))
-            connection.pause(Pause.PACE)
-            connection.after("pace", pause_s, lambda: connection.resume(Pause.PACE))
+            link.pause(Pause.PACE)
+            link.after("pace", pause_s, lambda: link.resume(Pause.PACE))
         elif self._quota < WINDOW_MESSAGES:
             self._quota *= 2
 
@@ -215,7 +213,7 @@ class Conversation:
         if not own:
             self._door.log.info("mqtt.foreign_topic", device=str(self.session.key.device), topic=msg_type)
             if self.dialect.version == V311:
-                self._connection.bow_out(Ending.PROTOCOL_ERROR)
+                self._link.bow_out(Ending.PROTOCOL_ERROR)
         return msg_type, refused
 
     def _control(self, first: int, body: bytes) -> None:
@@ -253,7 +251,7 @@ class Conversation:
             session.expiry_s = min(goodbye.expiry_s, self._door.config.longest_session_s)
         if not goodbye.code:
             self.will = None
-        self._connection.bow_out(Ending.CLIENT_CLOSED)
+        self._link.bow_out(Ending.CLIENT_CLOSED)
 
     # Subscriptions
 
@@ -281,10 +279,10 @@ class Conversation:
         It counts as one message against the device's rate limit.
         """
         self._pace(1)
-        self._connection.take_turns()
+        self._link.take_turns()
         if self.session.stored:
             self.reply()
-            self._connection.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))
+            self._link.do(Pause.SESSION, self._store(wanted, packet_id, answer, codes))
         else:
             self.session.subscriptions = wanted
             self._replies.append(answer(packet_id, codes))
@@ -304,4 +302,4 @@ class Conversation:
             self.send(said)
             self._door.courier.subscribed(self, self._receive_maximum)
         else:
-            self._connection.close("subscriptions cannot be stored", Ending.SERVER_ERROR)
+            self._link.close("subscriptions cannot be stored", Ending.SERVER_ERROR)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pulse_core.api import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 _WRITE_BUFFER = 64 * 1024
 _CLOSE_TIMEOUT_S = 5.0
@@ -44,6 +44,7 @@ class Link(asyncio.Protocol, ABC):
     __slots__ = (
         "_reading",
         "_rest",
+        "_task",
         "_timers",
         "_write_timeout_s",
         "closed",
@@ -76,6 +77,7 @@ class Link(asyncio.Protocol, ABC):
         self._rest = bytearray()
         self._reading = True
         self._timers: dict[str, asyncio.TimerHandle] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @abstractmethod
     def work(self, data: bytes) -> int:
@@ -93,6 +95,10 @@ class Link(asyncio.Protocol, ABC):
     def finish(self) -> None:
         """The peer has said its last word and all that can be read is: close once there is nothing to wait for."""
 
+    @abstractmethod
+    def failed(self, error: BaseException) -> None:
+        """Something of ours raised: nothing of this connection can be acknowledged any more."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A stranger is at the door."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, but does not say so
@@ -104,6 +110,8 @@ class Link(asyncio.Protocol, ABC):
         for timer in (self._timers or {}).values():
             timer.cancel()
         self._timers = None
+        if self._task is not None:
+            self._task.cancel()
         self.gone()
 
     def data_received(self, data: bytes) -> None:
@@ -159,6 +167,25 @@ class Link(asyncio.Protocol, ABC):
         self.pause(Pause.TURN)
         self.loop.call_soon(self.resume, Pause.TURN)
 
+    def do(self, reason: int, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that takes a while; read nothing more before it is done."""
+        self.pause(reason)
+        self._task = self.loop.create_task(work)
+        self._task.add_done_callback(lambda task: self._done(reason, task))
+
+    def _done(self, reason: int, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self.failed(error)
+        self.resume(reason)
+
+    def send(self, data: bytes) -> None:
+        """Write."""
+        if data and not self.closed:
+            self.transport.write(data)
+
     def after(self, name: str, delay_s: float, action: Callable[[], object]) -> None:
         """Do something later, instead of what was to be done under this name."""
         self.cancel(name)
@@ -171,6 +198,18 @@ class Link(asyncio.Protocol, ABC):
         if self._timers and (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
             self._timers = self._timers or None
+
+    def bow_out(self, ending: Ending) -> None:
+        """Read nothing more; leave once the chunk at hand is submitted and decided."""
+        self.ending = self.ending or ending
+        self.ended = True
+        self.pause(Pause.LEAVING)
+        self.loop.call_soon(self.finish)
+
+    def answered(self) -> None:
+        """Everything is decided."""
+        if self.paused & Pause.LEAVING:
+            self.close("done", Ending.LOST)
 
     def close(self, why: str, ending: Ending) -> None:
         """Send what was written, then close. Who has said first how it ends is believed."""

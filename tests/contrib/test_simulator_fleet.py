@@ -147,13 +147,11 @@ async def test_the_program_speaks_both_protocols_and_ends_on_sigterm(tmp_path: P
         await packets.read_packet(reader)
         writer.write(b"\x20\x02\x00\x00")
         try:
+            assert (await packets.read_packet(reader))[0] == packets.SUBSCRIBE
             while True:
-                first, body = await packets.read_packet(reader)
-                if first & 0xF0 != packets.PUBLISH:
-                    continue
-                end = 2 + int.from_bytes(body[:2], "big")
-                topics.add(body[2:end].decode())
-                writer.write(b"\x40\x02" + body[end : end + 2])
+                topic, packet_id, _ = packets.received(*await packets.read_packet(reader))
+                topics.add(topic)
+                writer.write(packets.puback(packet_id))
         except (OSError, EOFError):
             writer.close()
 

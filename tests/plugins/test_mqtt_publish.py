@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,7 @@ async def test_what_is_not_read_yet_stays_with_its_sender() -> None:
         here.intake.delay_s = 0.002
         device.write(mqtt.publish(TOPIC, BODY, 1, 7) * 100_000)
         reading = asyncio.create_task(device.closed(120))
-        [connection] = here.ingester._door.roster.everyone()  # type: ignore[union-attr]
+        connection: Any = here.ingester._door.roster.everyone()[0]  # type: ignore[union-attr]
         kept = []
         while len(here.intake.committed) < 100 * WINDOW_MESSAGES:
             kept.append(len(connection._rest))
@@ -206,7 +207,7 @@ async def test_what_is_not_read_yet_stays_with_its_sender() -> None:
 @pytest.mark.parametrize("packet", [mqtt.PINGREQ, mqtt.pubrel(7), mqtt.puback(7), mqtt.pubrec(7)])
 async def test_a_flood_of_small_packets_takes_turns(packet: bytes) -> None:
     async with door() as here, mqtt.logged_in(here.address, ALIAS, TOKEN) as device:
-        [connection] = here.ingester._door.roster.everyone()  # type: ignore[union-attr]
+        connection: Any = here.ingester._door.roster.everyone()[0]  # type: ignore[union-attr]
         connection.data_received(packet * 10_000)
         assert len(connection._rest) == len(packet) * (10_000 - MOST_CONTROLS)
         device.write(mqtt.publish(TOPIC, BODY, 1, 9))
