@@ -11,7 +11,7 @@ from pulse_core.principal import Role
 from support import two_tenants
 from support.admin import Admin, Caller, admin_api
 from support.batches import judged
-from support.rights import NOBODY, OURS, THEIRS, Route, body_for, expected, routes, snapshot
+from support.rights import ASKING, NOBODY, OURS, THEIRS, Route, body_for, expected, routes, snapshot
 from support.tables import tenant_tables
 from support.two_tenants import an_id
 
@@ -94,7 +94,7 @@ WITHOUT_BODY = (
 async def test_bad_bodies_are_the_callers_fault(admin: Admin, raw: bytes) -> None:
     customer = await admin.customer()
     for route in of_customers(admin):
-        if route.method in {"POST", "PATCH"} and not route.rule.endswith(WITHOUT_BODY):
+        if route.method in {"POST", "PATCH"} and not route.rule.endswith(WITHOUT_BODY) and str(route) not in ASKING:
             status, body, headers = await customer.call(
                 route.method,
                 route.path().removeprefix("/customer"),

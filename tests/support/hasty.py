@@ -36,8 +36,17 @@ class HastyIntake:
 
 
 class HastyIngester(MqttIngester):
+    hasty = None
+
+    def asgi(self, intake):
+        return super().asgi(self._hastened(intake))
+
     async def run(self, intake):
-        await super().run(HastyIntake(intake))
+        await super().run(self._hastened(intake))
+
+    def _hastened(self, intake):
+        self.hasty = self.hasty or HastyIntake(intake)
+        return self.hasty
 
 
 @hookimpl

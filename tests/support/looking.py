@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from playwright.async_api import TimeoutError as TooLong
 from playwright.async_api import async_playwright
 
 from support.chromium import CHROMIUM
@@ -45,6 +46,7 @@ _BASICS = """() => {
     if (document.title.replace("OpsConductor-Pulse", "").trim().length < 3) found.push(`title ${document.title}`);
     return [...found, ...window.violations.map(one => `refused by the policy: ${one}`)];
 }"""
+_FOLLOWED_MS = 5000
 _TOO_WIDE = """() => {
     const wide = document.documentElement.scrollWidth;
     if (wide <= innerWidth) return [];
@@ -120,7 +122,9 @@ class Visitor:
         return found
 
     async def too_wide(self) -> list[str]:
-        """What sticks out of the window, if it can be scrolled sideways."""
+        """What sticks out of the window, if it can be scrolled sideways, and stays so: charts follow in a moment."""
+        with suppress(TooLong):
+            await self.page.wait_for_function(f"() => !({_TOO_WIDE})().length", timeout=_FOLLOWED_MS)
         found: list[str] = await self.page.evaluate(_TOO_WIDE)
         return found
 

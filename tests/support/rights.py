@@ -270,9 +270,9 @@ RIGHTS: dict[str, frozenset[str] | Always | None] = {
 
 ASKING = {
     "GET /logout", "GET /customer/devices/<device_id>/activate-code", "GET /customer/devices/<device_id>/rotate-token",
-    "GET /customer/devices/<device_id>/revoke",
+    "GET /customer/devices/<device_id>/revoke", "POST /customer/settings",
 }  # fmt: skip
-"""Pages that ask, at the addresses where a program does what they ask about."""
+"""Pages that ask, and a form, at the addresses where a program does what they ask about."""
 
 
 QUERIES = {"GET /operator/telemetry/query": f"?tenant_id={OURS}"}

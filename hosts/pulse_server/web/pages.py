@@ -23,13 +23,13 @@ def wanted() -> bool:
     return named and accepted["text/html"] >= accepted["application/json"]
 
 
-def demand_browser() -> None:
-    """Let browsers alone get a page that asks, at an address where a program only POSTs.
+def demand_browser(*methods: str) -> None:
+    """Let browsers alone in, at an address where a program has other ``methods`` (POST alone, unless they are named).
 
     Raises :class:`~werkzeug.exceptions.MethodNotAllowed`: it is a program.
     """
     if not wanted():
-        raise MethodNotAllowed(["POST"])
+        raise MethodNotAllowed(methods or ["POST"])
 
 
 async def page(template: str, status: int = 200, *, forms: bool = False, **values: Any) -> Response:

@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 from pulse_core.errors import Stale
 from pulse_server.inputs import OwnTenantPatch, TenantBody
 from pulse_server.outputs.tenants import OwnTenant
-from pulse_server.web import after
+from pulse_server.web import after, pages
 from pulse_server.web.bodies import Problem, body_as, json_of, parse_as
 from pulse_server.web.conditions import versioned, wanted_revisions
 from pulse_server.web.corrections import demand_readable, demanded_revision, wrong
@@ -65,7 +65,8 @@ async def change() -> Response:
 @blueprint.post("")
 @page
 async def save() -> Response:
-    """Change what the form says, unless somebody else changed something meanwhile."""
+    """Change what the form says, unless somebody else changed something meanwhile. A program PATCHes."""
+    pages.demand_browser("GET", "HEAD", "OPTIONS", "PATCH")
     mine, found, sent = own(), await _settings(), await csrf.form()
     revision = demanded_revision(sent)
     taken = _FORM.take(sent, _fields(found))
