@@ -9,19 +9,16 @@ from pulse_mqtt.packets import V311, Connect, Subscribe, Unsubscribe, Will
 from pulse_mqtt.wire import (
     MAX_QOS,
     MOST_FILTERS,
+    ConnectFlag,
     Fields,
     PacketError,
+    check_connect_flags,
     check_count,
     packet,
     packet_id,
     topic_filter,
     topic_name,
 )
-
-SUBSCRIPTION_REFUSED = 0x80
-
-_WILL, _WILL_RETAIN, _PASSWORD, _USERNAME, _CLEAN = 0x04, 0x20, 0x40, 0x80, 0x02
-_WILL_FLAGS = 0x38
 
 
 def read_publish(data: bytes, first: int, body: int, end: int) -> tuple[bytes, int, bytes, bytes]:
@@ -48,25 +45,17 @@ def read_connect(fields: Fields) -> Connect:
     """Read what stands in a CONNECT after protocol name and level (3.1.2.3 on)."""
     flags = fields.byte()
     check_connect_flags(flags)
-    if flags & _PASSWORD and not flags & _USERNAME:
+    if flags & ConnectFlag.PASSWORD and not flags & ConnectFlag.USERNAME:
         raise PacketError("a password without a user name")
     keepalive_s = fields.number()
     client_id = fields.text()
     will = None
-    if flags & _WILL:
-        will = Will(topic_name(fields.binary()), fields.binary(), flags >> 3 & 3, bool(flags & _WILL_RETAIN))
-    username = fields.text() if flags & _USERNAME else None
-    password = fields.binary() if flags & _PASSWORD else None
+    if flags & ConnectFlag.WILL:
+        will = Will(topic_name(fields.binary()), fields.binary(), flags >> 3 & 3, bool(flags & ConnectFlag.WILL_RETAIN))
+    username = fields.text() if flags & ConnectFlag.USERNAME else None
+    password = fields.binary() if flags & ConnectFlag.PASSWORD else None
     fields.finish()
-    return Connect(V311, client_id, bool(flags & _CLEAN), keepalive_s, username, password, will)
-
-
-def check_connect_flags(flags: int) -> None:
-    """3.1.2.3 to 3.1.2.7: what holds for both versions."""
-    if flags & 0x01:
-        raise PacketError("the reserved flag of CONNECT is set")
-    if flags >> 3 & 3 > MAX_QOS or (not flags & _WILL and flags & _WILL_FLAGS):
-        raise PacketError("will flags that contradict each other")
+    return Connect(V311, client_id, bool(flags & ConnectFlag.CLEAN), keepalive_s, username, password, will)
 
 
 def read_acknowledgement(body: bytes) -> bytes:
@@ -107,7 +96,7 @@ def connack(code: int, *, session_present: bool = False) -> bytes:
 
 
 def suback(ident: bytes, codes: list[int]) -> bytes:
-    """Write a SUBACK (3.9): one granted QoS, or SUBSCRIPTION_REFUSED, a filter."""
+    """Write a SUBACK (3.9): one granted QoS, or 0x80 (refused), a filter."""
     return packet(0x90, ident + bytes(min(code, Code.UNSPECIFIED_ERROR) for code in codes))
 
 

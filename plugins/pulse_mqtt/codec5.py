@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulse_mqtt.codec311 import check_connect_flags
 from pulse_mqtt.codes import Code
 from pulse_mqtt.packets import V5, Connect, Goodbye, Order, Subscribe, Unsubscribe, Will
 from pulse_mqtt.properties import Property, read_properties, write_properties
@@ -12,8 +11,10 @@ from pulse_mqtt.wire import (
     MAX_QOS,
     MOST_FILTERS,
     PUBREL,
+    ConnectFlag,
     Fields,
     PacketError,
+    check_connect_flags,
     check_count,
     packet,
     packet_id,
@@ -25,7 +26,6 @@ from pulse_mqtt.wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WILL, _WILL_RETAIN, _PASSWORD, _USERNAME, _CLEAN = 0x04, 0x20, 0x40, 0x80, 0x02
 _OPTION_BITS, _RETAIN_HANDLING, _NO_LOCAL = 0x3F, 0x30, 0x04
 _ID_ONLY = 2
 _SHARE = "$share"
@@ -102,14 +102,14 @@ def read_connect(fields: Fields) -> Connect:
     if Property.AUTHENTICATION_DATA in said and Property.AUTHENTICATION_METHOD not in said:
         raise PacketError("authentication data without a method", Code.PROTOCOL_ERROR)
     client_id = fields.text()
-    will = _read_will(fields, flags) if flags & _WILL else None
-    username = fields.text() if flags & _USERNAME else None
-    password = fields.binary() if flags & _PASSWORD else None
+    will = _read_will(fields, flags) if flags & ConnectFlag.WILL else None
+    username = fields.text() if flags & ConnectFlag.USERNAME else None
+    password = fields.binary() if flags & ConnectFlag.PASSWORD else None
     fields.finish()
     return Connect(
         V5,
         client_id,
-        bool(flags & _CLEAN),
+        bool(flags & ConnectFlag.CLEAN),
         keepalive_s,
         username,
         password,
@@ -127,7 +127,7 @@ def _read_will(fields: Fields, flags: int) -> Will:
     if Property.RESPONSE_TOPIC in said:
         _response_topic(said[Property.RESPONSE_TOPIC])
     topic, payload = topic_name(fields.binary()), fields.binary()
-    return Will(topic, payload, flags >> 3 & 3, bool(flags & _WILL_RETAIN), said.get(Property.WILL_DELAY, 0))
+    return Will(topic, payload, flags >> 3 & 3, bool(flags & ConnectFlag.WILL_RETAIN), said.get(Property.WILL_DELAY, 0))
 
 
 def read_acknowledgement(first: int, body: bytes) -> tuple[bytes, int]:

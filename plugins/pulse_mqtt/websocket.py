@@ -172,8 +172,8 @@ class WebSocketTransport(asyncio.Transport):
         return False
 
     def write_eof(self) -> None:
-        """Refused."""
-        raise NotImplementedError
+        """Refused, as :meth:`asyncio.WriteTransport.write_eof` has it where :meth:`can_write_eof` says no."""
+        raise NotImplementedError("a WebSocket cannot be closed by halves")
 
     # The transport, ending
 

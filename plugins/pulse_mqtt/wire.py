@@ -37,8 +37,19 @@ MOST_FILTERS = 256
 """In one SUBSCRIBE or UNSUBSCRIBE: more than any session holds, and read in no time that others would notice."""
 MAX_REMAINING = 268_435_455
 _OF_DEVICES = {one >> 4 for one in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT)}
+_OF_A_WILL = 0x38
 _LENGTH_SHIFTS = 21
 _PACKET_ID = 2
+
+
+class ConnectFlag:
+    """Bits of the connect flags (3.1.2.3)."""
+
+    CLEAN = 0x02
+    WILL = 0x04
+    WILL_RETAIN = 0x20
+    PASSWORD = 0x40
+    USERNAME = 0x80
 
 
 class PacketError(Exception):
@@ -95,6 +106,14 @@ def code_of(first: int) -> Code:
     """Why a packet is refused by its first byte: its flags are wrong (2.1.3), or it is no device's to send."""
     malformed = not first >> 4 or first >> 4 in _OF_DEVICES
     return Code.MALFORMED_PACKET if malformed else Code.PROTOCOL_ERROR
+
+
+def check_connect_flags(flags: int) -> None:
+    """3.1.2.3 to 3.1.2.7: what holds for both versions."""
+    if flags & 0x01:
+        raise PacketError("the reserved flag of CONNECT is set")
+    if flags >> 3 & 3 > MAX_QOS or (not flags & ConnectFlag.WILL and flags & _OF_A_WILL):
+        raise PacketError("will flags that contradict each other")
 
 
 def remaining_length(length: int) -> bytes:

@@ -15,7 +15,6 @@ from support.bridging import (
     PUBCOMP,
     PUBREC,
     TOKEN,
-    Bridge,
     ScriptedBroker,
     bridging,
     scripted_broker,
@@ -32,10 +31,6 @@ async def broker() -> AsyncIterator[ScriptedBroker]:
         yield running
 
 
-def seqs(bridge: Bridge) -> list[bytes]:
-    return [message.payload for message in bridge.intake.committed]
-
-
 async def test_what_waits_for_room_goes_first_and_in_order(broker: ScriptedBroker) -> None:
     async with bridging(broker.port) as bridge:
         bridge.intake.fill(room_for=1)
@@ -48,7 +43,7 @@ async def test_what_waits_for_room_goes_first_and_in_order(broker: ScriptedBroke
         bridge.intake.make_room()
         await until(lambda: len(broker.acks()) == 6)
         assert broker.acks() == [1, 2, 3, 4, 5, 6]
-        assert seqs(bridge) == [body(number) for number in range(1, 7)]
+        assert bridge.payloads == [body(number) for number in range(1, 7)]
 
 
 async def test_one_that_is_to_come_again_holds_back_all_after_it(broker: ScriptedBroker) -> None:
@@ -74,7 +69,7 @@ async def test_what_is_sent_again_while_it_is_decided_is_acknowledged_once(broke
         bridge.intake.release()
         await until(lambda: 8 in broker.acks())
         assert broker.acks() == [7, 8]
-        assert seqs(bridge) == [body(1), body(2)]
+        assert bridge.payloads == [body(1), body(2)]
 
 
 async def test_at_qos_2_the_broker_forgets_only_what_is_committed(broker: ScriptedBroker) -> None:
@@ -90,7 +85,7 @@ async def test_at_qos_2_the_broker_forgets_only_what_is_committed(broker: Script
         broker.release(3)
         await until(lambda: broker.acks(PUBCOMP) == [3])
         broker.publish(body(2), qos=2, packet_id=3)
-        await until(lambda: len(seqs(bridge)) == 2)
+        await until(lambda: len(bridge.payloads) == 2)
 
 
 async def test_a_qos_2_message_of_a_lost_connection_is_not_taken_twice(broker: ScriptedBroker) -> None:
@@ -107,7 +102,7 @@ async def test_a_qos_2_message_of_a_lost_connection_is_not_taken_twice(broker: S
         await until(lambda: broker.ready == 2)
         broker.publish(body(1), qos=2, packet_id=3, dup=True)
         await until(lambda: broker.acks(PUBREC) == [3])
-        assert seqs(bridge) == [body(1)]
+        assert bridge.payloads == [body(1)]
 
 
 @pytest.mark.parametrize("how", ["new session", "not marked as sent before", "another message"])
@@ -125,7 +120,7 @@ async def test_a_number_that_means_another_message_now_is_no_reason_to_drop_it(
         payload = body(2) if how == "another message" else body(1)
         broker.publish(payload, qos=2, packet_id=3, dup=how != "not marked as sent before")
         await until(lambda: broker.acks(PUBREC) == [3, 3])
-        assert seqs(bridge) == [body(1), payload]
+        assert bridge.payloads == [body(1), payload]
 
 
 async def test_what_is_decided_after_the_connection_was_lost_is_not_acknowledged_on_the_next(
@@ -171,7 +166,7 @@ async def test_without_trust_the_payload_proves_the_device(broker: ScriptedBroke
         broker.publish(body(2), packet_id=2)
         broker.publish(proven.replace(b"of-device", b"of-nobody"), packet_id=3)
         await until(lambda: broker.acks() == [1, 2, 3])
-        assert seqs(bridge) == [proven]
+        assert bridge.payloads == [proven]
         assert [outcome.reason for _, outcome in bridge.intake.refused] == [Reason.TOKEN_MISSING, Reason.TOKEN_INVALID]
 
 
@@ -192,7 +187,7 @@ async def test_what_the_broker_kept_for_whoever_subscribes_is_old_news(broker: S
         broker.publish(body(1), packet_id=1, retain=True)
         broker.publish(body(2), packet_id=2)
         await until(lambda: broker.acks() == [1, 2])
-        assert seqs(bridge) == [body(2)]
+        assert bridge.payloads == [body(2)]
 
 
 async def test_a_payload_is_held_no_longer_than_it_may_be(broker: ScriptedBroker) -> None:
@@ -222,8 +217,8 @@ async def test_a_flood_without_acknowledgements_is_left_to_the_broker(broker: Sc
         await asyncio.sleep(0.3)
         assert sum(len(one.messages) for one in bridge.intake.pending) <= 50 + 100
         bridge.intake.release()
-        await until(lambda: len(seqs(bridge)) == 2000)
-        assert seqs(bridge) == [body(number) for number in range(2000)]
+        await until(lambda: len(bridge.payloads) == 2000)
+        assert bridge.payloads == [body(number) for number in range(2000)]
 
 
 def test_received_is_known_by_more_than_its_number() -> None:

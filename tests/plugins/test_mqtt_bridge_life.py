@@ -16,7 +16,6 @@ from support.bridging import (
     DISCONNECT,
     PINGREQ,
     SUBSCRIBE,
-    Bridge,
     ScriptedBroker,
     bridging,
     scripted_broker,
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 async def broker() -> AsyncIterator[ScriptedBroker]:
     async with scripted_broker() as running:
         yield running
-
-
-def seqs(bridge: Bridge) -> list[bytes]:
-    return [message.payload for message in bridge.intake.committed]
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -126,7 +121,7 @@ async def test_nonsense_costs_a_connection_and_no_more(broker: ScriptedBroker, n
         await until(lambda: broker.ready == 2)
         await bridge.up()
         broker.publish(body(2), packet_id=1)
-        await until(lambda: len(seqs(bridge)) == 2)
+        await until(lambda: len(bridge.payloads) == 2)
 
 
 async def test_leaves_with_a_word_and_what_is_undecided_stays_the_brokers(broker: ScriptedBroker) -> None:
@@ -190,7 +185,7 @@ async def test_over_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
         for number in range(1, 201):
             broker.publish(body(number), packet_id=number)
         await until(lambda: len(broker.acks()) == 200)
-        assert len(seqs(bridge)) == 200
+        assert len(bridge.payloads) == 200
 
 
 async def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
@@ -226,7 +221,7 @@ async def test_lives_through_a_flicker(broker: ScriptedBroker) -> None:
             await until(lambda turn=turn: broker.acks()[-1:] == [turn])  # type: ignore[misc]  # its default
             broker.drop()
             await until(lambda turn=turn: broker.ready == turn + 1)  # type: ignore[misc]
-        assert seqs(bridge) == [body(turn) for turn in (1, 2, 3)]
+        assert bridge.payloads == [body(turn) for turn in (1, 2, 3)]
 
 
 async def test_who_takes_our_session_over_is_told_of(broker: ScriptedBroker) -> None:

@@ -100,7 +100,7 @@ class ScriptedBroker:
         self._serving.discard(task)
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        first, body = await _packet(reader)
+        first, body = await mqtt.read_packet(reader)
         kind = first >> 4
         self.heard.append((kind, body))
         properties = mqtt.length(len(self.properties)) + self.properties if self._five else b""
@@ -119,17 +119,6 @@ class ScriptedBroker:
         elif kind == PINGREQ and not self.deaf:
             writer.write(b"\xd0\x00")
         return kind != DISCONNECT
-
-
-async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    first = (await reader.readexactly(1))[0]
-    length, shift = 0, 0
-    while True:
-        byte = (await reader.readexactly(1))[0]
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            return first, await reader.readexactly(length)
 
 
 @asynccontextmanager
@@ -154,6 +143,11 @@ class Bridge:
     async def up(self) -> None:
         await until(lambda: self.is_up or self.task.done(), what="the bridge")
         assert not self.task.done()
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """What is committed."""
+        return [message.payload for message in self.intake.committed]
 
     @property
     def is_up(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pulse_core.testing.receivers import Mood, Received
+from support.mqtt311 import read_packet
 
 if TYPE_CHECKING:
     import ssl
@@ -74,7 +75,7 @@ class FakeBroker:
         self._writers.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
-                first, body = await _packet(reader)
+                first, body = await read_packet(reader)
                 self.heard.append(first >> 4)
                 if self.cut == first >> 4 or not self._answer(first, body, writer):
                     break
@@ -114,17 +115,6 @@ class FakeBroker:
             tail = b"" if reason is None else bytes([reason])
             writer.write(_framed(0x40 if qos == 1 else 0x50, number + tail))
         return True
-
-
-async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    first = (await reader.readexactly(1))[0]
-    length, shift = 0, 0
-    while True:
-        byte = (await reader.readexactly(1))[0]
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            return first, await reader.readexactly(length)
 
 
 def _framed(first: int, body: bytes) -> bytes:

@@ -28,6 +28,17 @@ def packet(first: int, body: bytes = b"") -> bytes:
     return bytes([first]) + length(len(body)) + body
 
 
+async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first = (await reader.readexactly(1))[0]
+    length, shift = 0, 0
+    while True:
+        byte = (await reader.readexactly(1))[0]
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return first, await reader.readexactly(length)
+
+
 def connect(
     username: str | bytes | None,
     password: str | bytes | None,
